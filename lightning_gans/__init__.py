@@ -1,0 +1,3 @@
+"""GANs as games that minimise a divergence or maximise information."""
+
+__version__ = "0.1.0"

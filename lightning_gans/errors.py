@@ -6,3 +6,7 @@ class InputError(Exception):
 
     The command line prints the sentence and exits with status 2; no traceback is shown.
     """
+
+
+class NonFiniteLoss(Exception):
+    """A player's loss became NaN or infinite; the sentence names the step, the player and the last finite losses."""

@@ -1,1 +1,1 @@
-""""""
+"""Pure mathematics on tensors: no Lightning, no configuration, no state."""

@@ -1,1 +1,15 @@
-""""""
+"""Generators, discriminators and heads. Importing this package makes their short names known to the CLI."""
+
+from lightning_gans.networks.average import ExponentialMovingAverage
+from lightning_gans.networks.base import Discriminator, Generator
+from lightning_gans.networks.mnist import MNISTDiscriminator, MNISTGenerator
+from lightning_gans.networks.recognition import RecognitionHead
+
+__all__ = [
+    "Discriminator",
+    "ExponentialMovingAverage",
+    "Generator",
+    "MNISTDiscriminator",
+    "MNISTGenerator",
+    "RecognitionHead",
+]

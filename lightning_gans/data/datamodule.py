@@ -1,0 +1,199 @@
+"""What every image dataset shares: splits in memory, loaders of whole batches, and exact resumption."""
+
+import warnings
+from abc import ABC, abstractmethod
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, Literal, get_args
+
+import torch
+from lightning.pytorch import LightningDataModule, Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from lightning_gans.data.images import ImageSplit, IndexedImages
+from lightning_gans.data.sampler import EvaluationSampler, RoundSampler
+from lightning_gans.errors import InputError
+
+SplitName = Literal["train", "validation", "test"]
+Loader = DataLoader[dict[str, Tensor]]
+
+
+class ImageDataModule(LightningDataModule, ABC):
+    """Images and labels in three splits, served as ``{"image": uint8 (B, C, H, W), "label": int64 (B,)}``.
+
+    A subclass says how a split is loaded (`load_split`) and what it is called (`name`). Splits are loaded
+    when they are first asked for, so training never reads the test split.
+
+    The position in the training data is part of the checkpoint. The order is a function of (seed, epoch), so
+    the epoch and the number of rounds trained in it are all that has to be known to continue exactly.
+
+    Args:
+        batch_size: Training images per rank in one batch.
+        seed: Key of the order of the training images; together with the epoch it determines the order.
+        evaluation_batch_size: Images per rank in one validation, test or prediction batch.
+    """
+
+    image_shape: tuple[int, int, int]
+    """(channels, height, width) of every image."""
+    num_classes: int
+    """Number of different labels."""
+
+    def __init__(self, batch_size: int = 128, seed: int = 0, evaluation_batch_size: int = 1000) -> None:
+        super().__init__()
+        for argument, value in (("batch_size", batch_size), ("evaluation_batch_size", evaluation_batch_size)):
+            if value < 1:
+                raise InputError(f"{argument} is {value}, but a batch needs at least one image; raise it.")
+        self.batch_size = batch_size
+        self.seed = seed
+        self.evaluation_batch_size = evaluation_batch_size
+        self._splits: dict[str, ImageSplit] = {}
+        self._sampler: RoundSampler | None = None
+        self._loaded_state: dict[str, Any] | None = None
+
+    # ---- what a dataset says about itself
+
+    @property
+    @abstractmethod
+    def name(self) -> str:  # type: ignore[override]
+        """What the images are, in the words of a table: ``mnist``, ``digits (fallback for mnist)``."""
+
+    @abstractmethod
+    def load_split(self, name: SplitName) -> ImageSplit:
+        """Read one split. Called once for each name, when it is first asked for."""
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether other images stand in for the ones that were asked for."""
+        return False
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the name, images and labels of the training and validation splits, in their order.
+
+        The test split is left out on purpose: training must not read it.
+        """
+        digest = sha256(self.name.encode())
+        for name in ("train", "validation"):
+            split = self.split(name)
+            digest.update(f"{name} {tuple(split.images.shape)}".encode())
+            for tensor in (split.images, split.labels):
+                digest.update(tensor.cpu().contiguous().view(-1).numpy().data)
+        return digest.hexdigest()
+
+    def split(self, name: str) -> ImageSplit:
+        """Give the split ``train``, ``validation`` or ``test``, on the CPU; it is read once and kept."""
+        if name not in get_args(SplitName):
+            raise InputError(f"There is no split {name!r}; choose one of {', '.join(get_args(SplitName))}.")
+        if name not in self._splits:
+            self._splits[name] = self.load_split(name)  # type: ignore[arg-type]
+        return self._splits[name]
+
+    # ---- loaders
+
+    def train_dataloader(self) -> Loader:
+        """Give the training images in shuffled rounds, on the training device."""
+        trainer = self.trainer
+        if trainer is not None and getattr(trainer, "overfit_batches", 0) > 0:
+            raise InputError(
+                "overfit_batches replaces the sampler of the training images, which these data do not allow; "
+                "use limit_train_batches instead."
+            )
+        device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
+        split = self.split("train").to(device)
+        self._sampler = RoundSampler(
+            len(split),
+            self.batch_size,
+            1 if trainer is None else getattr(trainer.lightning_module, "real_batches_per_step", 1),
+            seed=self.seed,
+            rank=self._rank,
+            world_size=self._world_size,
+            device=device,
+        )
+        if self._loaded_state is not None:
+            self._continue_from(self._loaded_state, self._sampler)
+            self._loaded_state = None  # a later fit in this process starts at the beginning
+        return _loader(split, self._sampler)
+
+    def val_dataloader(self) -> Loader:
+        """Give this rank's part of the validation images, in order."""
+        return self._evaluation_loader("validation")
+
+    def test_dataloader(self) -> Loader:
+        """Give this rank's part of the test images, in order."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> Loader:
+        """Give this rank's part of the test images, in order."""
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, name: SplitName) -> Loader:
+        split = self.split(name)
+        sampler = EvaluationSampler(len(split), self.evaluation_batch_size, self._rank, self._world_size)
+        return _loader(split, sampler)
+
+    @property
+    def _rank(self) -> int:
+        return 0 if self.trainer is None else self.trainer.global_rank
+
+    @property
+    def _world_size(self) -> int:
+        return 1 if self.trainer is None else self.trainer.world_size
+
+    # ---- exact resumption
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the position in the training data, and what the position is relative to."""
+        state: dict[str, Any] = {"name": self.name, "fingerprint": self.fingerprint, "seed": self.seed}
+        if self._sampler is not None:
+            epoch, offset = self._position(self._sampler)
+            state |= {"images_per_step": self._sampler.block_size, "epoch": epoch, "offset": offset}
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the position from a checkpoint, refusing one that was trained on other data.
+
+        Args:
+            state_dict: What `state_dict` gave.
+        """
+        if state_dict["fingerprint"] != self.fingerprint:
+            raise InputError(
+                f"The checkpoint was trained on {state_dict['name']} (fingerprint "
+                f"{state_dict['fingerprint'][:12]}), but this is {self.name} (fingerprint "
+                f"{self.fingerprint[:12]}); use the data and the split sizes that it was trained with."
+            )
+        self._loaded_state = state_dict if "epoch" in state_dict else None
+
+    def _position(self, sampler: RoundSampler) -> tuple[int, int]:
+        """Give (epoch, rounds trained in it); a finished epoch is the beginning of the next one."""
+        if self.trainer is None:
+            return sampler.epoch, 0
+        # `processed` counts the rounds whose training step has returned. `ready` would count an interrupted
+        # one too, which Lightning repeats after resuming. The epoch is the sampler's own: in
+        # on_train_epoch_end `trainer.current_epoch` is one ahead of these counts.
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        offset: int = progress.current.processed  # type: ignore[attr-defined]
+        return (
+            (sampler.epoch, offset) if offset < self.trainer.num_training_batches else (sampler.epoch + 1, 0)
+        )
+
+    def _continue_from(self, state: dict[str, Any], sampler: RoundSampler) -> None:
+        found = {"seed": self.seed, "images_per_step": sampler.block_size}
+        for key, value in found.items():
+            if state["offset"] > 0 and state[key] != value:
+                raise InputError(
+                    f"The checkpoint lies in the middle of an epoch with {key.replace('_', ' ')} {state[key]}, "
+                    f"but now it is {value}, so the epoch cannot be continued; restore it (images per step = "
+                    "batch size x batches per step x ranks) or resume from the end of an epoch."
+                )
+        sampler.resume(state["epoch"], state["offset"])
+        # Lightning looks for state in the loader, does not find it, and warns that resuming is unreliable.
+        warnings.filterwarnings(
+            "ignore", message="You're resuming from a checkpoint that ended before the epoch"
+        )
+
+
+def _loader(split: ImageSplit, sampler: Sampler[Tensor]) -> Loader:
+    # Each iterator draws a seed for workers even if there are none; an own generator keeps that draw out of
+    # the global one, whose state must not depend on how often Lightning made an iterator.
+    return DataLoader(IndexedImages(split), sampler=sampler, batch_size=None, generator=torch.Generator())

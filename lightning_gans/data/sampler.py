@@ -1,0 +1,117 @@
+"""The order in which images are seen: shuffled rounds for training, every image once for evaluation."""
+
+from collections.abc import Iterator
+from hashlib import blake2b
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from lightning_gans.errors import InputError
+
+
+def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
+    """Give the permutation of ``range(size)`` that belongs to (seed, epoch), and to nothing else.
+
+    The pair is hashed (BLAKE2b) into the generator's seed, because a sum such as ``seed + epoch`` would
+    give epoch 1 of seed 0 and epoch 0 of seed 1 the same order, and make repetitions of a run dependent.
+    """
+    digest = blake2b(f"data order, seed {seed}, epoch {epoch}".encode(), digest_size=8).digest()
+    key = int.from_bytes(digest, "big") >> 1  # a torch.Generator takes 63 bits without sign trouble
+    return torch.randperm(size, generator=torch.Generator().manual_seed(key))
+
+
+class RoundSampler(Sampler[Tensor]):
+    """Index tensors for training, one for each round, resumable and aware of ranks.
+
+    A round is one generator update with all that belongs to it (several discriminator updates, accumulated
+    gradients); it consumes ``batches_per_step * batch_size`` images on each rank. The epoch's permutation
+    (`epoch_order`) is cut into consecutive blocks of one round of all ranks, and rank r takes the r-th part
+    of each block: two ranks with half the batch size see the images that one rank would see. The incomplete
+    block at the end is dropped, so every round has the same shape.
+
+    Args:
+        size: Number of images in the split.
+        batch_size: Images per rank in one batch.
+        batches_per_step: Batches that one round consumes.
+        seed: Key of the order, together with the epoch.
+        rank: This process, 0 to ``world_size - 1``.
+        world_size: Number of processes.
+        device: Where the indices shall lie; an epoch's order is moved there once.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        batches_per_step: int = 1,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.size = size
+        self.seed = seed
+        self.rank = rank
+        self.device = device
+        self.images_per_round = batch_size * batches_per_step
+        self.block_size = self.images_per_round * world_size
+        if self.block_size > size:
+            raise InputError(
+                f"One step needs {self.block_size} images (batch size {batch_size} x {batches_per_step} "
+                f"batches per step x {world_size} ranks) but the training split has only {size}; lower the "
+                "batch size."
+            )
+        self.epoch = 0
+        self._resumed: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        """Rounds in a whole epoch, also while the rest of a resumed one is served."""
+        return self.size // self.block_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order is served next. Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def resume(self, epoch: int, offset: int) -> None:
+        """Leave out the first ``offset`` rounds of ``epoch``; every other epoch is served whole."""
+        self.epoch = epoch
+        self._resumed = (epoch, offset)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        # This is a generator function, so nothing here runs before the first round is asked for. That
+        # matters: when Lightning resumes, it makes the iterator first and calls set_epoch afterwards, and it
+        # may make iterators that it never uses.
+        epoch = self.epoch
+        offset = self._resumed[1] if self._resumed and self._resumed[0] == epoch else 0
+        order = epoch_order(self.size, self.seed, epoch).to(self.device)
+        for index in range(offset, len(self)):
+            start = index * self.block_size + self.rank * self.images_per_round
+            yield order[start : start + self.images_per_round]
+
+
+class EvaluationSampler(Sampler[Tensor]):
+    """Index tensors for evaluation: over all ranks, every image exactly once, in the split's order.
+
+    Rank r takes images r, r + world_size, ... without the padding by repeated images of PyTorch's
+    ``DistributedSampler``, which would bias every score. The last batch may be smaller.
+
+    Args:
+        size: Number of images in the split.
+        batch_size: Images per rank in one batch.
+        rank: This process, 0 to ``world_size - 1``.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, size: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        self.indices = torch.arange(rank, size, world_size) if rank < size else torch.arange(0)
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        """Number of batches on this rank."""
+        return -(-len(self.indices) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for start in range(0, len(self.indices), self.batch_size):
+            yield self.indices[start : start + self.batch_size]

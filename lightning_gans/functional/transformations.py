@@ -1,0 +1,55 @@
+"""Random changes of an image that leave what it depicts unchanged, differentiable in the image."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+
+def random_affine(
+    images: Tensor,
+    generator: torch.Generator,
+    rotation: float = 20.0,
+    scale: float = 0.15,
+    shear: float = 0.25,
+    translation: float = 0.1,
+) -> Tensor:
+    """Rotate, scale, shear and shift each image by its own random amounts, with bilinear interpolation.
+
+    All amounts are uniform between minus and plus the given value; the two axes are scaled and shifted
+    independently. What comes in from outside the frame is 0.
+
+    Args:
+        images: Shape (B, C, H, W), float.
+        generator: Source of randomness, on the images' device.
+        rotation: Largest angle in degrees.
+        scale: Largest relative change of size.
+        shear: Largest horizontal shear.
+        translation: Largest shift as a fraction of the image's size.
+
+    Returns:
+        Same shape.
+    """
+    batch, device = len(images), images.device
+    amounts = torch.rand(6, batch, generator=generator, device=device).mul_(2).sub_(1)
+    angle = amounts[0] * math.radians(rotation)
+    scale_x, scale_y = 1 + amounts[1] * scale, 1 + amounts[2] * scale
+    slant = amounts[3] * shear
+    # affine_grid measures in half sizes: the frame goes from -1 to 1
+    shift_x, shift_y = amounts[4] * 2 * translation, amounts[5] * 2 * translation
+    cos, sin = angle.cos(), angle.sin()
+    # rotation · shear · scaling
+    matrix = torch.stack(
+        [
+            cos * scale_x,
+            (cos * slant - sin) * scale_y,
+            shift_x,
+            sin * scale_x,
+            (sin * slant + cos) * scale_y,
+            shift_y,
+        ],
+        dim=1,
+    ).view(batch, 2, 3)
+    grid = affine_grid(matrix.to(images.dtype), list(images.shape), align_corners=False)
+    return grid_sample(images, grid, align_corners=False)

@@ -1,0 +1,38 @@
+"""An exponential moving average of a network's weights."""
+
+import copy
+
+import torch
+from torch import nn
+
+
+class ExponentialMovingAverage(nn.Module):
+    """A copy of a network whose weights trail the original's: w̄ ← d w̄ + (1 - d) w.
+
+    The decay is warmed up as d_t = min(decay, (1 + t) / (10 + t)), so that a short run is not an average
+    over its own initialisation. Buffers (batch normalisation's running statistics) are copied, since they
+    already are averages. No host synchronisation takes place.
+
+    Args:
+        network: The network to follow; not modified.
+        decay: d, in [0, 1).
+    """
+
+    def __init__(self, network: nn.Module, decay: float):
+        super().__init__()
+        self.decay = decay
+        self.network = copy.deepcopy(network).requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Move the average towards ``network``.
+
+        Args:
+            network: The original, just updated.
+            step: Number of updates before this one.
+        """
+        decay = min(self.decay, (1 + step) / (10 + step))
+        averages = list(self.network.parameters())
+        torch._foreach_lerp_(averages, [p.detach() for p in network.parameters()], 1 - decay)
+        for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
+            average.copy_(buffer)

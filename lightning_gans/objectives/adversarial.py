@@ -1,0 +1,353 @@
+"""The two-player game: alternation, clock, clipping, accumulation, averaging. No loss is in it.
+
+An objective says what each player minimises; this class says when. One training step is one round of the
+game: ``discriminator_steps`` updates of the discriminator, then one update of the generator. Lightning's
+``global_step`` counts the generator's updates alone, so `max_steps`, checkpoint names and loggers' axes all
+mean the same thing.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+import lightning_gans
+from lightning_gans.errors import InputError, NonFiniteLoss
+from lightning_gans.images import to_float, to_uint8
+from lightning_gans.latent import Latent, LatentSpec
+from lightning_gans.networks import Discriminator, ExponentialMovingAverage, Generator
+from lightning_gans.objectives.players import Player, frozen, require_one_owner
+from lightning_gans.randomness import keyed_generator
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+@dataclass(frozen=True)
+class Updates:
+    """How the players take turns.
+
+    Args:
+        discriminator_steps: Discriminator updates before each generator update (n_critic).
+        accumulate: Batches whose gradients are averaged into one update, for each player.
+        discriminator_clip_norm: Largest norm of the discriminator's gradient; null for no limit.
+        generator_clip_norm: Largest norm of the generator's gradient; null for no limit.
+    """
+
+    discriminator_steps: int = 1
+    accumulate: int = 1
+    discriminator_clip_norm: float | None = None
+    generator_clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("discriminator_steps", "accumulate"):
+            if getattr(self, name) < 1:
+                raise InputError(f"updates.{name} is {getattr(self, name)}, but must be 1 or more")
+        for name in ("discriminator_clip_norm", "generator_clip_norm"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise InputError(f"updates.{name} is {limit}, but must be positive, or null for no limit")
+
+
+ALTERNATING = Updates()
+
+
+class Adversarial(LightningModule, ABC):
+    """A game between a generator and a discriminator.
+
+    Args:
+        generator: Makes the generator network, given the length of its input.
+        discriminator: The discriminator network.
+        latent: What the generator is given: noise and codes.
+        generator_optimizer: Makes the generator's optimizer.
+        discriminator_optimizer: Makes the discriminator's optimizer.
+        updates: How the players take turns.
+        ema_decay: Decay of the generator's exponential moving average, used for samples and scores; null
+            for none.
+        seed: Key of all latent draws (set from seed_everything on the command line).
+    """
+
+    def __init__(
+        self,
+        generator: Callable[[int], Generator],
+        discriminator: Discriminator,
+        latent: LatentSpec,
+        generator_optimizer: OptimizerFactory,
+        discriminator_optimizer: OptimizerFactory,
+        updates: Updates = ALTERNATING,
+        ema_decay: float | None = None,
+        seed: int = 0,
+    ):
+        super().__init__()
+        # two optimizers that take turns are beyond automatic optimization
+        self.automatic_optimization = False
+        self.latent = latent
+        self.generator = generator(latent.input_size)
+        self.discriminator = discriminator
+        if self.generator.image_shape != self.discriminator.image_shape:
+            raise InputError(
+                f"the generator makes images of shape {self.generator.image_shape}, but the discriminator "
+                f"takes {self.discriminator.image_shape}"
+            )
+        if ema_decay is not None and not 0 <= ema_decay < 1:
+            raise InputError(f"ema_decay is {ema_decay}, but must lie in [0, 1), or be null")
+        self.average = None if ema_decay is None else ExponentialMovingAverage(self.generator, ema_decay)
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self.updates = updates
+        self.seed = seed
+        # what a checkpoint carries so that it can be used alone: plain containers only
+        self.run_config: dict[str, Any] | None = None
+        self.findings: dict[str, Any] = {}
+        self._key: tuple[int | str, ...] = ("outside training",)
+        self._sums: dict[str, Tensor] = {}
+        self._steps_summed = 0
+        self._non_finite: dict[str, Tensor] = {}
+        self._last_finite: dict[str, Tensor] = {}
+
+    # ---- what an objective defines -------------------------------------------------------------
+
+    @abstractmethod
+    def discriminator_loss(self, real: Tensor, latent: Latent) -> Tensor:
+        """What the discriminator minimises.
+
+        Args:
+            real: Real images (B, C, H, W) in the generator's output range.
+            latent: B latents.
+
+        Returns:
+            A scalar. The generator must not be reached by its gradient (see `fake`).
+        """
+
+    @abstractmethod
+    def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
+        """What the generator minimises; same arguments. The discriminator's parameters are frozen."""
+
+    def players(self) -> tuple[Player, Player]:
+        """The discriminator, then the generator, with the networks that each trains."""
+        return (
+            Player("discriminator", (self.discriminator,), self.updates.discriminator_clip_norm),
+            Player("generator", (self.generator,), self.updates.generator_clip_norm),
+        )
+
+    # ---- what an objective uses ----------------------------------------------------------------
+
+    @torch.no_grad()
+    def fake(self, latent: Latent) -> Tensor:
+        """Generated images for the discriminator's turn, without a graph back to the generator."""
+        return self.generator(latent.flat)
+
+    def record(self, name: str, value: Tensor) -> None:
+        """Add a scalar to the means that are logged every `log_every_n_steps`; stays on the device."""
+        value = value.detach()
+        self._sums[name] = self._sums[name] + value if name in self._sums else value
+
+    def random(self, purpose: str) -> torch.Generator:
+        """The generator of random numbers for one purpose within the current turn."""
+        return keyed_generator(self.device, self.seed, self.global_rank, *self._key, purpose)
+
+    # ---- the game ------------------------------------------------------------------------------
+
+    @property
+    def real_batches_per_step(self) -> int:
+        """Real batches that one training step consumes; the data module delivers them together."""
+        return self.updates.discriminator_steps * self.updates.accumulate
+
+    def configure_optimizers(self) -> tuple[Optimizer, Optimizer]:
+        """One optimizer for each player, each parameter in exactly one of them."""
+        discriminator, generator = players = self.players()
+        require_one_owner(self, players)
+        return (
+            self.discriminator_optimizer(discriminator.parameters),
+            self.generator_optimizer(generator.parameters),
+        )
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """One round of the game."""
+        step = self.global_step
+        images = to_float(batch["image"], self.generator.output_range)
+        batches = images.chunk(self.real_batches_per_step)
+        discriminator, generator = self.players()
+        accumulate = self.updates.accumulate
+        for turn in range(self.updates.discriminator_steps):
+            share = batches[turn * accumulate : (turn + 1) * accumulate]
+            self._take_turn(discriminator, generator, self.discriminator_loss, share, step, turn)
+        self._take_turn(generator, discriminator, self.generator_loss, batches[-accumulate:], step, 0)
+        if self.average is not None:
+            self.average.update(self.generator, step)
+        self._steps_summed += 1
+        if self.global_step % self.trainer.log_every_n_steps == 0:
+            self._log_means()
+
+    def _take_turn(
+        self,
+        player: Player,
+        opponent: Player,
+        loss_of: Callable[[Tensor, Latent], Tensor],
+        batches: tuple[Tensor, ...],
+        step: int,
+        turn: int,
+    ) -> None:
+        is_generator = player.name == "generator"
+        optimizers = self.optimizers()
+        assert isinstance(optimizers, list)
+        optimizer = optimizers[is_generator]
+        # Lightning's clock ticks when one of *its* optimizers steps. The discriminator's is stepped
+        # underneath, so that the clock counts generator updates only.
+        if not is_generator:
+            optimizer = optimizer.optimizer
+        with frozen([opponent]):
+            optimizer.zero_grad()
+            total: Tensor | float = 0.0
+            for index, real in enumerate(batches):
+                self._key = (step, player.name, turn, index)
+                latent = self.latent.sample(len(real), self.random("latent"))
+                loss = loss_of(real, latent) / len(batches)
+                self.manual_backward(loss)
+                total = total + loss.detach()
+            if player.clip_norm is not None:
+                nn.utils.clip_grad_norm_(player.parameters, player.clip_norm)
+            optimizer.step()
+        assert isinstance(total, Tensor)
+        if turn == 0:
+            self.record(f"loss/{player.name}", total)
+        self._watch(player.name, total, step)
+
+    def _watch(self, name: str, loss: Tensor, step: int) -> None:
+        """Remember on the device when a loss was first not finite: looking at it each step would wait for it."""
+        finite = loss.isfinite()
+        if name not in self._last_finite:
+            self._last_finite[name] = loss.new_full((), float("nan"))
+            self._non_finite[name] = torch.full((), -1, dtype=torch.long, device=loss.device)
+        self._last_finite[name] = torch.where(finite, loss, self._last_finite[name])
+        first = self._non_finite[name]
+        self._non_finite[name] = torch.where(finite | (first >= 0), first, first.new_full((), step))
+
+    def require_finite(self) -> None:
+        """Stop if any loss was NaN or infinite since training began.
+
+        Raises:
+            NonFiniteLoss: With the step, the player and each player's last finite loss.
+        """
+        broken = {name: int(step) for name, step in self._non_finite.items() if int(step) >= 0}
+        if not broken:
+            return
+        name = min(broken, key=lambda player: broken[player])
+        last = ", ".join(f"{player} {value.item():.4g}" for player, value in self._last_finite.items())
+        raise NonFiniteLoss(
+            f"the {name}'s loss was not finite in step {broken[name] + 1} (last finite losses: {last}); lower "
+            f"its learning rate or limit its gradient with --model.updates.{name}_clip_norm"
+        )
+
+    def _log_means(self) -> None:
+        self.require_finite()
+        means = {name: value / self._steps_summed for name, value in self._sums.items()}
+        self._sums, self._steps_summed = {}, 0
+        self.log_dict({f"train/{name}": value for name, value in means.items()})
+
+    def on_train_start(self) -> None:
+        """Forget sums of an earlier fit; refuse what the game cannot be played under."""
+        self._sums, self._steps_summed = {}, 0
+        self._non_finite, self._last_finite = {}, {}
+        if self.trainer.precision == "16-mixed":
+            raise InputError(
+                "trainer.precision 16-mixed scales one loss for all optimizers and breaks the game's balance; "
+                "use bf16-mixed or 32-true"
+            )
+
+    # ---- evaluation ----------------------------------------------------------------------------
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Both players' losses on held-out images, with the same latents every time."""
+        self._evaluate(batch, batch_idx, "validation")
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Both players' losses on the test images."""
+        self._evaluate(batch, batch_idx, "test")
+
+    def _evaluate(self, batch: dict[str, Tensor], batch_idx: int, stage: str) -> None:
+        real = to_float(batch["image"], self.generator.output_range)
+        self._key = (stage, batch_idx)
+        training_sums, self._sums = self._sums, {}
+        latent = self.latent.sample(len(real), self.random("latent"))
+        losses = {
+            f"{stage}/loss/discriminator": self.discriminator_loss(real, latent),
+            f"{stage}/loss/generator": self.generator_loss(real, latent),
+        }
+        self._sums = training_sums
+        self.log_dict(losses, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(real))
+
+    @property
+    def evaluation_generator(self) -> Generator:
+        """The averaged generator if there is one, else the raw one."""
+        return self.generator if self.average is None else self.average.network  # type: ignore[return-value]
+
+    @property
+    def evaluated_weights(self) -> str:
+        """Which weights samples and scores come from: "ema" or "raw"."""
+        return "raw" if self.average is None else "ema"
+
+    @torch.no_grad()
+    def generate(self, latent: Latent, chunk: int = 500) -> Tensor:
+        """Images from latents, in evaluation mode (batch normalisation with running statistics).
+
+        Args:
+            latent: N latents, on the module's device.
+            chunk: Images made at a time, to bound memory.
+
+        Returns:
+            uint8 of shape (N, C, H, W).
+        """
+        network = self.evaluation_generator
+        with evaluation_mode(network):
+            parts = [to_uint8(network(flat), network.output_range) for flat in latent.flat.split(chunk)]
+        return torch.cat(parts)
+
+    # ---- checkpoints ---------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what makes the checkpoint usable alone."""
+        checkpoint["lightning_gans"] = {
+            "version": lightning_gans.__version__,
+            "objective": type(self).__name__,
+            "seed": self.seed,
+            "config": self.run_config,
+            "findings": self.findings,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore findings; refuse the checkpoint of another objective.
+
+        Raises:
+            InputError: If the checkpoint was not made by this class.
+        """
+        saved = checkpoint.get("lightning_gans", {})
+        objective = saved.get("objective")
+        if objective != type(self).__name__:
+            raise InputError(
+                f"the checkpoint holds the objective {objective}, but the configuration asks for "
+                f"{type(self).__name__}"
+            )
+        self.findings = saved.get("findings", {})
+
+
+class evaluation_mode:  # noqa: N801 - a context manager, named as torch names its own
+    """Within this context the networks are in evaluation mode; each layer's own mode is restored after."""
+
+    def __init__(self, *networks: nn.Module):
+        self.layers = [layer for network in networks for layer in network.modules()]
+
+    def __enter__(self) -> None:
+        self.modes = [layer.training for layer in self.layers]
+        for layer in self.layers:
+            layer.training = False
+
+    def __exit__(self, *_: object) -> None:
+        for layer, mode in zip(self.layers, self.modes, strict=True):
+            layer.training = mode
+
+

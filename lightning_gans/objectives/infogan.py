@@ -1,0 +1,142 @@
+"""InfoGAN: a GAN whose generator keeps its latent codes readable.
+
+    min_{G,Q} max_D  V(D, G) - sum_i λ_i L_I(c_i; G, Q)              (Chen et al. 2016, equation 6)
+    L_I(G, Q) = E_{c, x = G(z, c)}[log Q(c|x)] + H(c)  <=  I(c; G(z, c))             (equation 5)
+
+Q shares the discriminator's trunk and adds a head of its own (section 6), so the question arises whose
+optimizer trains what. The objective wants min over G and Q, with Q = trunk + head; two choices exist:
+
+    recognition_trained_with="discriminator"   as in the authors' code: the discriminator's optimizer trains
+        trunk, D's head and Q's head on L_D - λ L_I; the generator's optimizer trains G on L_G - λ L_I. The
+        information gradient reaches the trunk, Q's head (in the discriminator's turn) and G (in its own).
+    recognition_trained_with="generator"       as in most PyTorch copies: Q's head is trained with G on
+        L_G - λ L_I, at the generator's learning rate; the trunk learns from L_D alone. The information
+        gradient reaches Q's head and G, and passes through the trunk without changing it.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from lightning_gans.errors import InputError
+from lightning_gans.functional import gan_losses
+from lightning_gans.images import to_float
+from lightning_gans.latent import Latent, LatentSpec
+from lightning_gans.networks import Discriminator, Generator, RecognitionHead
+from lightning_gans.objectives.adversarial import (
+    ALTERNATING,
+    Adversarial,
+    OptimizerFactory,
+    Updates,
+    evaluation_mode,
+)
+from lightning_gans.objectives.players import Player
+
+
+class InfoGAN(Adversarial):
+    """InfoGAN, with the non-saturating generator loss of the authors' code.
+
+    Args:
+        generator: Makes the generator network, given the length of its input.
+        discriminator: The discriminator network, whose trunk Q shares.
+        latent: What the generator is given: noise, and the codes with their weights λ.
+        generator_optimizer: Makes the generator's optimizer.
+        discriminator_optimizer: Makes the discriminator's optimizer.
+        recognition_trained_with: Whose optimizer trains Q's head, and with it whether the trunk learns from
+            the information term ("discriminator": yes, as the authors' code; "generator": no).
+        recognition_hidden: Width of Q's hidden layer.
+        updates: How the players take turns.
+        ema_decay: Decay of the generator's exponential moving average, used for samples and scores; null
+            for none.
+        seed: Key of all latent draws (set from seed_everything on the command line).
+    """
+
+    def __init__(
+        self,
+        generator: Callable[[int], Generator],
+        discriminator: Discriminator,
+        latent: LatentSpec,
+        generator_optimizer: OptimizerFactory,
+        discriminator_optimizer: OptimizerFactory,
+        recognition_trained_with: Literal["discriminator", "generator"] = "discriminator",
+        recognition_hidden: int = 128,
+        updates: Updates = ALTERNATING,
+        ema_decay: float | None = None,
+        seed: int = 0,
+    ):
+        super().__init__(
+            generator, discriminator, latent, generator_optimizer, discriminator_optimizer, updates, ema_decay, seed
+        )
+        if not latent.codes:
+            raise InputError(f"{type(self).__name__} needs at least one latent code; add one under latent.codes")
+        self.recognition = RecognitionHead(discriminator.feature_size, latent.posterior_size, recognition_hidden)
+        self.recognition_trained_with = recognition_trained_with
+
+    def players(self) -> tuple[Player, Player]:
+        """The players, Q's head belonging to the one that trains it."""
+        discriminator: tuple[Any, ...] = (self.discriminator,)
+        generator: tuple[Any, ...] = (self.generator,)
+        if self.recognition_trained_with == "discriminator":
+            discriminator += (self.recognition,)
+        else:
+            generator += (self.recognition,)
+        return (
+            Player("discriminator", discriminator, self.updates.discriminator_clip_norm),
+            Player("generator", generator, self.updates.generator_clip_norm),
+        )
+
+    def discriminator_loss(self, real: Tensor, latent: Latent) -> Tensor:
+        """-V(D, G), and - sum λ L_I where the discriminator's optimizer trains Q."""
+        fake = self.fake(latent)
+        real_features, fake_features = self.discriminator.trunk(real), self.discriminator.trunk(fake)
+        loss = gan_losses.discriminator(
+            self.discriminator.logit(real_features), self.discriminator.logit(fake_features)
+        )
+        if self.recognition_trained_with == "discriminator":
+            loss = loss + self.recognition_loss(real, real_features, fake, fake_features, latent)
+        return loss
+
+    def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
+        """-E[log D(G(z, c))] - sum λ L_I."""
+        fake = self.generator(latent.flat)
+        features = self.discriminator.trunk(fake)
+        information = self.information(fake, features, latent)
+        for name, value in information.items():
+            self.record(f"information/{name}", value)
+        return gan_losses.non_saturating(self.discriminator.logit(features)) - self.latent.weighted(information)
+
+    def information(self, fake: Tensor, features: Tensor, latent: Latent) -> dict[str, Tensor]:
+        """L_I of each code, in nats.
+
+        Args:
+            fake: G(z, c), shape (B, C, H, W).
+            features: The trunk's features of ``fake``.
+            latent: The (z, c) that made them.
+        """
+        return self.latent.information(latent.codes, self.recognition(features))
+
+    def recognition_loss(
+        self, real: Tensor, real_features: Tensor, fake: Tensor, fake_features: Tensor, latent: Latent
+    ) -> Tensor:
+        """What Q minimises in the discriminator's turn: - sum λ L_I. Real images have no codes."""
+        return -self.latent.weighted(self.information(fake, fake_features, latent))
+
+    @torch.no_grad()
+    def encode(self, images: Tensor, chunk: int = 500) -> Tensor:
+        """Q's raw parameters for images, in evaluation mode.
+
+        Args:
+            images: uint8 of shape (N, C, H, W), on the module's device.
+            chunk: Images at a time, to bound memory.
+
+        Returns:
+            Shape (N, posterior_size); `latent.split_posterior` gives each code's part.
+        """
+        with evaluation_mode(self.discriminator, self.recognition):
+            parts = [
+                self.recognition(self.discriminator.trunk(to_float(part, self.generator.output_range)))
+                for part in images.split(chunk)
+            ]
+        return torch.cat(parts)

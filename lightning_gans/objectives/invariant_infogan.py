@@ -1,0 +1,127 @@
+"""InfoGAN whose categorical codes must survive small changes of the image.
+
+InfoGAN asks that c can be read off G(z, c), and does not care how: after a few hundred updates the bound is
+at its maximum whatever the categories stand for, and training rarely leaves the partition that it found
+first. Here the reading must also be *robust*. With T a random small rotation, scaling, shear and shift,
+
+    1. on generated images, a categorical code's bound is the mean of the plain one and of the one read
+       after T:      (L_I(c; x) + L_I(c; T(x))) / 2,  x = G(z, c);
+    2. on real images, Q's answers for x and T(x) must agree and use all categories: their mutual
+       information I(Q(x); Q(T(x))) (Ji et al. 2019, arXiv 1807.06653, equation 3) is maximised beside L_I.
+
+Slant, place and size no longer pass as categories, and Q's borders move to where real images are rare. No
+label is used. Continuous codes keep InfoGAN's plain bound: slant and width are theirs to express.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_gans.errors import InputError
+from lightning_gans.functional.invariance import paired_mutual_information
+from lightning_gans.functional.transformations import random_affine
+from lightning_gans.latent import Latent, LatentSpec
+from lightning_gans.networks import Discriminator, Generator
+from lightning_gans.objectives.adversarial import ALTERNATING, OptimizerFactory, Updates
+from lightning_gans.objectives.infogan import InfoGAN
+
+
+@dataclass(frozen=True)
+class Transformation:
+    """The random change T of an image under which a categorical code must keep its meaning.
+
+    Args:
+        rotation: Largest angle in degrees, either way.
+        scale: Largest relative change of width and of height.
+        shear: Largest horizontal shear.
+        translation: Largest shift, as a fraction of the image's size.
+    """
+
+    rotation: float = 20.0
+    scale: float = 0.15
+    shear: float = 0.25
+    translation: float = 0.1
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """A transformed copy of images of shape (B, C, H, W)."""
+        return random_affine(images, generator, self.rotation, self.scale, self.shear, self.translation)
+
+
+SMALL_AFFINE = Transformation()
+
+
+class InvariantInfoGAN(InfoGAN):
+    """InfoGAN with categorical codes that are invariant to small geometric changes.
+
+    Q is trained by the discriminator's optimizer, as in the authors' code.
+
+    Args:
+        generator: Makes the generator network, given the length of its input.
+        discriminator: The discriminator network, whose trunk Q shares.
+        latent: What the generator is given: noise, and the codes with their weights λ.
+        generator_optimizer: Makes the generator's optimizer.
+        discriminator_optimizer: Makes the discriminator's optimizer.
+        transformation: The random change T.
+        agreement_weight: Weight of I(Q(x); Q(T(x))) on real images, for each categorical code.
+        recognition_hidden: Width of Q's hidden layer.
+        updates: How the players take turns.
+        ema_decay: Decay of the generator's exponential moving average, used for samples and scores; null
+            for none.
+        seed: Key of all latent draws (set from seed_everything on the command line).
+    """
+
+    def __init__(
+        self,
+        generator: Callable[[int], Generator],
+        discriminator: Discriminator,
+        latent: LatentSpec,
+        generator_optimizer: OptimizerFactory,
+        discriminator_optimizer: OptimizerFactory,
+        transformation: Transformation = SMALL_AFFINE,
+        agreement_weight: float = 1.0,
+        recognition_hidden: int = 128,
+        updates: Updates = ALTERNATING,
+        ema_decay: float | None = None,
+        seed: int = 0,
+    ):
+        super().__init__(
+            generator,
+            discriminator,
+            latent,
+            generator_optimizer,
+            discriminator_optimizer,
+            "discriminator",
+            recognition_hidden,
+            updates,
+            ema_decay,
+            seed,
+        )
+        if not latent.categorical:
+            raise InputError("InvariantInfoGAN needs a categorical code; without one use InfoGAN")
+        if not agreement_weight >= 0:
+            raise InputError(f"agreement_weight is {agreement_weight}, but must be 0 or more")
+        self.transformation = transformation
+        self.agreement_weight = agreement_weight
+
+    def information(self, fake: Tensor, features: Tensor, latent: Latent) -> dict[str, Tensor]:
+        """L_I of each code; for categorical ones the mean of before and after T."""
+        plain = super().information(fake, features, latent)
+        moved = self.transformation(fake, self.random("transformation of generated images"))
+        after = super().information(moved, self.discriminator.trunk(moved), latent)
+        return plain | {name: (plain[name] + after[name]) / 2 for name in self.latent.categorical}
+
+    def recognition_loss(
+        self, real: Tensor, real_features: Tensor, fake: Tensor, fake_features: Tensor, latent: Latent
+    ) -> Tensor:
+        """- sum λ L_I, and minus the agreement of Q's answers for x and T(x) on real images."""
+        loss = super().recognition_loss(real, real_features, fake, fake_features, latent)
+        moved = self.transformation(real, self.random("transformation of real images"))
+        before = self.latent.split_posterior(self.recognition(real_features))
+        after = self.latent.split_posterior(self.recognition(self.discriminator.trunk(moved)))
+        for name in self.latent.categorical:
+            agreement = paired_mutual_information(before[name].softmax(-1), after[name].softmax(-1))
+            self.record(f"agreement/{name}", agreement)
+            loss = loss - self.agreement_weight * agreement
+        return loss

@@ -7,11 +7,12 @@ from hashlib import sha256
 from typing import Any, Literal, get_args
 
 import torch
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from lightning_gans.data.images import ImageSplit, IndexedImages
+from lightning_gans.data.position import get_position, set_position
 from lightning_gans.data.sampler import EvaluationSampler, RoundSampler
 from lightning_gans.errors import InputError
 
@@ -91,14 +92,17 @@ class ImageDataModule(LightningDataModule, ABC):
 
     # ---- loaders
 
+    def setup(self, stage: str) -> None:
+        """Refuse an option under which Lightning would replace our samplers by its own."""
+        if self.trainer is not None and getattr(self.trainer, "overfit_batches", 0) > 0:
+            raise InputError(
+                "overfit_batches replaces the samplers of the images, which these data do not allow; use "
+                "limit_train_batches and limit_val_batches instead."
+            )
+
     def train_dataloader(self) -> Loader:
         """Give the training images in shuffled rounds, on the training device."""
         trainer = self.trainer
-        if trainer is not None and getattr(trainer, "overfit_batches", 0) > 0:
-            raise InputError(
-                "overfit_batches replaces the sampler of the training images, which these data do not allow; "
-                "use limit_train_batches instead."
-            )
         device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
         split = self.split("train").to(device)
         self._sampler = RoundSampler(
@@ -145,8 +149,8 @@ class ImageDataModule(LightningDataModule, ABC):
     def state_dict(self) -> dict[str, Any]:
         """Give the position in the training data, and what the position is relative to."""
         state: dict[str, Any] = {"name": self.name, "fingerprint": self.fingerprint, "seed": self.seed}
-        if self._sampler is not None:
-            epoch, offset = self._position(self._sampler)
+        if self._sampler is not None and self.trainer is not None:
+            epoch, offset = get_position(self.trainer, self._sampler.epoch)
             state |= {"images_per_step": self._sampler.block_size, "epoch": epoch, "offset": offset}
         return state
 
@@ -164,33 +168,21 @@ class ImageDataModule(LightningDataModule, ABC):
             )
         self._loaded_state = state_dict if "epoch" in state_dict else None
 
-    def _position(self, sampler: RoundSampler) -> tuple[int, int]:
-        """Give (epoch, rounds trained in it); a finished epoch is the beginning of the next one."""
-        if self.trainer is None:
-            return sampler.epoch, 0
-        # `processed` counts the rounds whose training step has returned. `ready` would count an interrupted
-        # one too, which Lightning repeats after resuming. The epoch is the sampler's own: in
-        # on_train_epoch_end `trainer.current_epoch` is one ahead of these counts.
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        offset: int = progress.current.processed  # type: ignore[attr-defined]
-        return (
-            (sampler.epoch, offset) if offset < self.trainer.num_training_batches else (sampler.epoch + 1, 0)
-        )
-
     def _continue_from(self, state: dict[str, Any], sampler: RoundSampler) -> None:
         found = {"seed": self.seed, "images_per_step": sampler.block_size}
         for key, value in found.items():
             if state["offset"] > 0 and state[key] != value:
                 raise InputError(
-                    f"The checkpoint lies in the middle of an epoch with {key.replace('_', ' ')} {state[key]}, "
-                    f"but now it is {value}, so the epoch cannot be continued; restore it (images per step = "
-                    "batch size x batches per step x ranks) or resume from the end of an epoch."
+                    "The checkpoint lies in the middle of an epoch with "
+                    f"{key.replace('_', ' ')} {state[key]}, but now it is {value}, so the epoch cannot be "
+                    "continued; restore it (images per step = batch size x batches per step x ranks) or "
+                    "resume from the end of an epoch."
                 )
         sampler.resume(state["epoch"], state["offset"])
+        if self.trainer is not None:
+            set_position(self.trainer, state["epoch"], state["offset"], rounds=len(sampler))
         # Lightning looks for state in the loader, does not find it, and warns that resuming is unreliable.
-        warnings.filterwarnings(
-            "ignore", message="You're resuming from a checkpoint that ended before the epoch"
-        )
+        warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before")
 
 
 def _loader(split: ImageSplit, sampler: Sampler[Tensor]) -> Loader:

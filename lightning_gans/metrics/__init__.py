@@ -1,1 +1,34 @@
-""""""
+"""Scores as torchmetrics metrics, and the record that keeps a score together with its protocol."""
+
+from lightning_gans.metrics.clustering import (
+    CodeClassConfusion,
+    Matching,
+    adjusted_rand_index,
+    hungarian_matching,
+    majority_matching,
+    normalized_mutual_information,
+)
+from lightning_gans.metrics.information import CodeInformation, InformationBound
+from lightning_gans.metrics.score import (
+    Score,
+    append_scores,
+    format_table,
+    read_scores,
+    require_same_protocol,
+)
+
+__all__ = [
+    "CodeClassConfusion",
+    "CodeInformation",
+    "InformationBound",
+    "Matching",
+    "Score",
+    "adjusted_rand_index",
+    "append_scores",
+    "format_table",
+    "hungarian_matching",
+    "majority_matching",
+    "normalized_mutual_information",
+    "read_scores",
+    "require_same_protocol",
+]

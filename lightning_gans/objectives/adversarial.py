@@ -103,9 +103,9 @@ class Adversarial(LightningModule, ABC):
         # what a checkpoint carries so that it can be used alone: plain containers only
         self.run_config: dict[str, Any] | None = None
         self.findings: dict[str, Any] = {}
+        self.trained_steps = 0
         self._key: tuple[int | str, ...] = ("outside training",)
-        self._sums: dict[str, Tensor] = {}
-        self._steps_summed = 0
+        self._sums: dict[str, tuple[Tensor, int]] = {}
         self._non_finite: dict[str, Tensor] = {}
         self._last_finite: dict[str, Tensor] = {}
 
@@ -143,8 +143,8 @@ class Adversarial(LightningModule, ABC):
 
     def record(self, name: str, value: Tensor) -> None:
         """Add a scalar to the means that are logged every `log_every_n_steps`; stays on the device."""
-        value = value.detach()
-        self._sums[name] = self._sums[name] + value if name in self._sums else value
+        total, count = self._sums.get(name, (0.0, 0))
+        self._sums[name] = (total + value.detach(), count + 1)
 
     def random(self, purpose: str) -> torch.Generator:
         """The generator of random numbers for one purpose within the current turn."""
@@ -179,7 +179,6 @@ class Adversarial(LightningModule, ABC):
         self._take_turn(generator, discriminator, self.generator_loss, batches[-accumulate:], step, 0)
         if self.average is not None:
             self.average.update(self.generator, step)
-        self._steps_summed += 1
         if self.global_step % self.trainer.log_every_n_steps == 0:
             self._log_means()
 
@@ -213,8 +212,7 @@ class Adversarial(LightningModule, ABC):
                 nn.utils.clip_grad_norm_(player.parameters, player.clip_norm)
             optimizer.step()
         assert isinstance(total, Tensor)
-        if turn == 0:
-            self.record(f"loss/{player.name}", total)
+        self.record(f"loss/{player.name}", total)
         self._watch(player.name, total, step)
 
     def _watch(self, name: str, loss: Tensor, step: int) -> None:
@@ -245,13 +243,14 @@ class Adversarial(LightningModule, ABC):
 
     def _log_means(self) -> None:
         self.require_finite()
-        means = {name: value / self._steps_summed for name, value in self._sums.items()}
-        self._sums, self._steps_summed = {}, 0
-        self.log_dict({f"train/{name}": value for name, value in means.items()})
+        means = {f"train/{name}": total / count for name, (total, count) in self._sums.items()}
+        self._sums = {}
+        # Lightning takes a metric called "step" as the loggers' axis, which then is the game's clock
+        self.log_dict(means | {"step": torch.tensor(float(self.global_step))})
 
     def on_train_start(self) -> None:
         """Forget sums of an earlier fit; refuse what the game cannot be played under."""
-        self._sums, self._steps_summed = {}, 0
+        self._sums = {}
         self._non_finite, self._last_finite = {}, {}
         if self.trainer.precision == "16-mixed":
             raise InputError(
@@ -315,6 +314,7 @@ class Adversarial(LightningModule, ABC):
             "version": lightning_gans.__version__,
             "objective": type(self).__name__,
             "seed": self.seed,
+            "step": self.global_step,
             "config": self.run_config,
             "findings": self.findings,
         }
@@ -333,6 +333,7 @@ class Adversarial(LightningModule, ABC):
                 f"{type(self).__name__}"
             )
         self.findings = saved.get("findings", {})
+        self.trained_steps = saved.get("step", 0)
 
 
 class evaluation_mode:  # noqa: N801 - a context manager, named as torch names its own

@@ -1,0 +1,86 @@
+"""Checkpoints of a run, written atomically so that a kill never leaves half of one."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from lightning_gans.errors import InputError, NonFiniteLoss
+from lightning_gans.files import atomic_path
+from lightning_gans.objectives import Adversarial
+from lightning_gans.runs import CHECKPOINTS, FINISHED, run_folder, write_json
+
+
+class RunCheckpoints(Checkpoint):
+    """Writes ``checkpoints/last.ckpt`` in the run folder.
+
+    Args:
+        every_n_steps: Generator updates between two writes of last.ckpt.
+        keep_every_n_steps: Generator updates between two checkpoints that are kept beside it as
+            step=N.ckpt; null keeps none.
+    """
+
+    def __init__(self, every_n_steps: int = 250, keep_every_n_steps: int | None = None):
+        for name, value in (("every_n_steps", every_n_steps), ("keep_every_n_steps", keep_every_n_steps)):
+            if value is not None and value < 1:
+                raise InputError(f"checkpoints.{name} is {value}, but must be 1 or more")
+        self.every_n_steps = every_n_steps
+        self.keep_every_n_steps = keep_every_n_steps
+        self._saved_step = -1
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save when it is time."""
+        step = trainer.global_step
+        if step % self.every_n_steps == 0:
+            self.save(trainer)
+        if self.keep_every_n_steps and step % self.keep_every_n_steps == 0:
+            self.save(trainer, f"step={step:06d}")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the end, and say that the run is finished."""
+        self.save(trainer)
+        folder = run_folder(trainer)
+        if folder is not None:
+            write_json(folder / FINISHED, {"step": trainer.global_step})
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Keep what a NaN left behind for inspection; last.ckpt stays at the last healthy state."""
+        if isinstance(exception, NonFiniteLoss):
+            path = self._write(trainer, f"post_mortem_step={trainer.global_step:06d}")
+            if path is not None:
+                exception.args = (f"{exception}; the state was kept in {path}",)
+
+    def save(self, trainer: Trainer, name: str = "last") -> None:
+        """Write a checkpoint of a healthy state.
+
+        Args:
+            trainer: The trainer.
+            name: File name without suffix.
+
+        Raises:
+            NonFiniteLoss: If a loss was not finite: a broken state never replaces a healthy one.
+        """
+        if name == "last" and self._saved_step == trainer.global_step:
+            return
+        module = trainer.lightning_module
+        if isinstance(module, Adversarial):
+            module.require_finite()
+        if self._write(trainer, name) is not None and name == "last":
+            self._saved_step = trainer.global_step
+
+    @staticmethod
+    def _write(trainer: Trainer, name: str) -> Path | None:
+        folder = run_folder(trainer)
+        if folder is None:
+            return None
+        path = folder / CHECKPOINTS / f"{name}.ckpt"
+        if trainer.is_global_zero:
+            with atomic_path(path) as temporary:
+                # all ranks take part in collecting the state, rank 0 writes
+                trainer.save_checkpoint(temporary)
+        else:
+            trainer.save_checkpoint(path)
+        return path

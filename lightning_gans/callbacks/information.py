@@ -1,0 +1,178 @@
+"""The information panel: what the codes mean, in numbers, at every validation and in `test`."""
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import Tensor
+
+from lightning_gans.data import ImageDataModule, ImageSplit
+from lightning_gans.errors import InputError
+from lightning_gans.metrics import (
+    CodeClassConfusion,
+    InformationBound,
+    Score,
+    adjusted_rand_index,
+    append_scores,
+    hungarian_matching,
+    majority_matching,
+    normalized_mutual_information,
+)
+from lightning_gans.objectives import Adversarial, InfoGAN
+from lightning_gans.randomness import keyed_generator
+from lightning_gans.runs import SCORES, run_folder
+
+
+class InformationPanel(Callback):
+    """Measures the information in each code, and how well categorical codes sort real images into classes.
+
+    Logged for each code at every validation, and for the test images in `test`:
+
+    - information: L_I in nats on generated images; information_share: L_I / H(c) of a categorical code;
+    - r_squared and calibrated_bound of each dimension of a continuous code;
+    - error_hungarian, error_majority: fraction of held-out real images whose category, by the map fitted
+      on training images, stands for another class than theirs; nmi and ari between category and class.
+
+    Labels are used to measure, never to train. Objectives without codes are left alone.
+
+    Args:
+        generated_images: Generated images for the bounds.
+        matching_images: Training images that the map from categories to classes is fitted on.
+        dead_code_after: Generator updates from which a code that the generator ignores is warned about.
+    """
+
+    def __init__(
+        self, generated_images: int = 5000, matching_images: int = 10000, dead_code_after: int = 1000
+    ):
+        for name, value in (("generated_images", generated_images), ("matching_images", matching_images)):
+            if value < 1:
+                raise InputError(f"information.{name} is {value}, but must be 1 or more")
+        self.generated_images = generated_images
+        self.matching_images = matching_images
+        self.dead_code_after = dead_code_after
+        self._measured_step = -1
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure on the validation images and log."""
+        if trainer.sanity_checking:
+            return
+        pl_module.log("step", float(pl_module.global_step))
+        values = self._measure(trainer, pl_module, "validation")
+        pl_module.log_dict(values)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the final state, unless the last validation was of it."""
+        if self._measured_step != trainer.global_step and trainer.limit_val_batches:
+            values = self._measure(trainer, pl_module, "validation")
+            for logger in trainer.loggers:
+                logger.log_metrics(values, step=trainer.global_step)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure on the test images and log."""
+        pl_module.log_dict(self._measure(trainer, pl_module, "test"))
+
+    @torch.no_grad()
+    def _measure(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+        data = getattr(trainer, "datamodule", None)
+        if not isinstance(module, InfoGAN):
+            return {}
+        step = _trained_steps(trainer, module)
+        self._measured_step = trainer.global_step
+        scores = self._information(trainer, module, stage)
+        if isinstance(data, ImageDataModule):
+            scores += self._classes(trainer, module, data, stage)
+        protocol = _protocol(module, data, stage)
+        folder = run_folder(trainer)
+        if trainer.is_global_zero and folder is not None:
+            records = [Score(name, value, protocol | extra, step=step) for name, value, extra in scores]
+            append_scores(Path(folder) / SCORES, records)
+        return {f"{stage}/{name}": value for name, value, _ in scores}
+
+    def _information(self, trainer: Trainer, module: InfoGAN, stage: str) -> list["Measured"]:
+        metric = InformationBound(module.latent).to(module.device)
+        share = len(range(trainer.global_rank, self.generated_images, trainer.world_size))
+        generator = keyed_generator(module.device, module.seed, trainer.global_rank, "information", stage)
+        latent = module.latent.sample(share, generator)
+        metric.update(latent.codes, module.encode(module.generate(latent)))
+        measured: list[Measured] = []
+        protocol = {"n_generated": self.generated_images}
+        dead = []
+        for name, code in metric.compute().items():
+            measured.append((f"information/{name}", code.bound, protocol))
+            if code.share is not None:
+                measured.append((f"information_share/{name}", code.share, protocol))
+            for index, (r, bound) in enumerate(zip(code.r_squared, code.calibrated_bound, strict=True)):
+                measured.append((f"r_squared/{name}[{index}]", r, protocol))
+                measured.append((f"calibrated_bound/{name}[{index}]", bound, protocol))
+            if code.is_dead:
+                dead.append(name)
+        if dead and _trained_steps(trainer, module) >= self.dead_code_after:
+            rank_zero_warn(
+                f"the generator ignores the latent code(s) {', '.join(dead)}: under a tenth of the information "
+                "is read back from its images; raise the code's weight or look at the traversal"
+            )
+        return measured
+
+    def _classes(
+        self, trainer: Trainer, module: InfoGAN, data: ImageDataModule, stage: str
+    ) -> list["Measured"]:
+        measured: list[Measured] = []
+        fitted_on = _confusions(trainer, module, data, data.split("train"), self.matching_images)
+        held_out = _confusions(trainer, module, data, data.split(stage), None)
+        matchings = module.findings.setdefault("matching", {})
+        for name, seen in fitted_on.items():
+            scored = held_out[name]
+            hungarian = hungarian_matching(seen)
+            matchings[name] = hungarian.to_dict()
+            protocol = {"n_matching": int(seen.sum()), "n_scored": int(scored.sum())}
+            measured += [
+                (f"error_hungarian/{name}", hungarian.error(scored), protocol),
+                (f"error_majority/{name}", majority_matching(seen).error(scored), protocol),
+                (f"nmi/{name}", normalized_mutual_information(scored), {"n_scored": int(scored.sum())}),
+                (f"ari/{name}", adjusted_rand_index(scored), {"n_scored": int(scored.sum())}),
+            ]
+        return measured
+
+
+Measured = tuple[str, float, dict[str, int]]
+
+
+def _confusions(
+    trainer: Trainer, module: InfoGAN, data: ImageDataModule, split: ImageSplit, limit: int | None
+) -> dict[str, Tensor]:
+    """Category × class counts of each categorical code, over all ranks together."""
+    mine = slice(trainer.global_rank, limit, trainer.world_size)
+    images, labels = split.images[mine], split.labels[mine]
+    metrics = {
+        name: CodeClassConfusion(code.size, data.num_classes).to(module.device)
+        for name, code in module.latent.categorical.items()
+    }
+    for image_part, label_part in zip(images.split(1000), labels.split(1000), strict=True):
+        posterior = module.latent.split_posterior(module.encode(image_part.to(module.device)))
+        for name, metric in metrics.items():
+            metric.update(posterior[name].argmax(-1), label_part.to(module.device))
+    return {name: metric.compute().cpu() for name, metric in metrics.items()}
+
+
+def _trained_steps(trainer: Trainer, module: Adversarial) -> int:
+    """Generator updates behind the weights: the clock in fit, the checkpoint's own count elsewhere."""
+    return trainer.global_step if trainer.training or trainer.validating else module.trained_steps
+
+
+def _protocol(module: Adversarial, data: object, stage: str) -> dict[str, str | int | bool]:
+    protocol: dict[str, str | int | bool] = {
+        "objective": type(module).__name__,
+        "split": stage,
+        "weights": module.evaluated_weights,
+        "batch_norm": "running statistics",
+        "quantisation": "uint8, half up",
+        "seed": module.seed,
+    }
+    if isinstance(data, ImageDataModule):
+        protocol |= {
+            "data": data.name,
+            "data_fingerprint": data.fingerprint[:16],
+            "fallback_data": data.is_fallback,
+        }
+    return protocol

@@ -1,0 +1,67 @@
+"""Ctrl-C and SIGTERM end a run after the step in progress, with a checkpoint to resume from."""
+
+import signal
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lightning_gans.callbacks.checkpoints import RunCheckpoints
+
+
+class Interrupted(Exception):
+    """A signal stopped the run between two steps; everything up to the last one is saved.
+
+    Attributes:
+        signal_number: SIGINT or SIGTERM.
+        step: Generator updates done.
+    """
+
+    def __init__(self, signal_number: int, step: int):
+        super().__init__(f"stopped by {signal.Signals(signal_number).name} after step {step}")
+        self.signal_number = signal_number
+        self.step = step
+
+
+class GracefulStop(Callback):
+    """Turns the first SIGINT or SIGTERM into a stop at the end of the step.
+
+    Stopping in the middle of a step would leave one player updated and the other not, a state from which
+    no resume is exact. A second signal stops at once, without saving.
+    """
+
+    def __init__(self) -> None:
+        self._received: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over the signals; Lightning has installed its own handlers before."""
+        self._received = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._remember)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self._received = number
+        # the next one is meant: back to Python's own behaviour
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop here if asked to, on all ranks together."""
+        stop = self._received is not None
+        if trainer.world_size > 1:
+            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        if not stop:
+            return
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, RunCheckpoints):
+                callback.save(trainer)
+        raise Interrupted(self._received or signal.SIGTERM, trainer.global_step)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}

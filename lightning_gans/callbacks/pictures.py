@@ -1,0 +1,85 @@
+"""Pictures as training goes: the same latents every time, and one traversal per code."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from lightning_gans.errors import InputError
+from lightning_gans.objectives import Adversarial
+from lightning_gans.pictures import image_grid, save_png
+from lightning_gans.randomness import keyed_generator
+from lightning_gans.runs import SAMPLES, run_folder
+from lightning_gans.traversal import traversal_picture
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class Pictures(Callback):
+    """Draws a grid of samples and a traversal of every code at each validation and at the end.
+
+    They are written to ``samples/`` in the run folder, and to W&B or TensorBoard where that logger is on.
+    The latents are the same every time, so that a sequence of pictures shows training and nothing else.
+
+    Args:
+        rows: Rows of the sample grid.
+        columns: Columns of every grid.
+    """
+
+    def __init__(self, rows: int = 10, columns: int = 10):
+        if rows < 1 or columns < 1:
+            raise InputError(f"pictures needs at least 1 row and 1 column, but has {rows} and {columns}")
+        self.rows = rows
+        self.columns = columns
+        self._drawn_step = -1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw during fit; `validate` alone writes no pictures."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._draw(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the final state, unless the last validation drew it."""
+        if self._drawn_step != trainer.global_step:
+            self._draw(trainer, pl_module)
+
+    @rank_zero_only
+    def _draw(self, trainer: Trainer, module: LightningModule) -> None:
+        folder = run_folder(trainer)
+        if folder is None or not isinstance(module, Adversarial):
+            return
+        self._drawn_step = trainer.global_step
+        pictures = {"samples": self._grid(module, trainer.global_step)}
+        for axis in module.latent.axes:
+            pictures[f"traverse_{axis}"] = traversal_picture(module, axis, self.columns)
+        for name, picture in pictures.items():
+            path = folder / SAMPLES / f"step={trainer.global_step:06d}_{name}.png"
+            save_png(picture, path)
+            for logger in trainer.loggers:
+                _publish(logger, name, path, picture, trainer.global_step)
+
+    def _grid(self, module: Adversarial, step: int) -> "Image.Image":
+        generator = keyed_generator(module.device, module.seed, "sample grid")
+        images = module.generate(module.latent.sample(self.rows * self.columns, generator)).cpu()
+        grid = images.view(self.rows, self.columns, *images.shape[1:])
+        return image_grid(grid, None, None, f"samples after {step} steps")
+
+
+def _publish(logger: Logger, name: str, path: Path, picture: "Image.Image", step: int) -> None:
+    if isinstance(logger, WandbLogger):
+        # step= would be W&B's own counter, which advances at every log call; its axis is trainer/global_step
+        logger.experiment.log({f"pictures/{name}": _wandb_image(path), "trainer/global_step": step})
+    elif isinstance(logger, TensorBoardLogger):
+        import numpy
+
+        array = numpy.asarray(picture.convert("RGB"))
+        logger.experiment.add_image(f"pictures/{name}", array, step, dataformats="HWC")
+
+
+def _wandb_image(path: Path) -> object:
+    import wandb
+
+    return wandb.Image(str(path))

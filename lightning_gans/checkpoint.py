@@ -1,0 +1,145 @@
+"""From a checkpoint file alone to a usable model and its data."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+import lightning_gans.data
+import lightning_gans.networks  # noqa: F401 - registers short class names
+from lightning_gans.errors import InputError
+from lightning_gans.objectives import Adversarial
+
+SECTIONS = (
+    "seed_everything",
+    "experiment",
+    "runs",
+    "model",
+    "data",
+    "trainer",
+    "information",
+    "pictures",
+    "checkpoints",
+)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint of ours, on the CPU, as plain containers and tensors.
+
+    Raises:
+        InputError: If the file is missing, damaged, or not one of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"the checkpoint {path} {what}; name a file such as runs/<experiment>/<version>/checkpoints/last.ckpt")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"the checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or no checkpoint") from error
+    if not isinstance(checkpoint, dict) or "lightning_gans" not in checkpoint:
+        raise InputError(f"the checkpoint {path} was not written by lightning_gans")
+    return checkpoint
+
+
+def configuration(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """The resolved configuration that a checkpoint carries.
+
+    Raises:
+        InputError: If it carries none (trained from Python rather than by `fit`).
+    """
+    config = checkpoint["lightning_gans"].get("config")
+    if config is None:
+        raise InputError(
+            f"the checkpoint {path} carries no configuration (it was not written by `fit`), so it cannot be used alone"
+        )
+    return copy.deepcopy(config)
+
+
+def load_module(path: str | Path, device: str | torch.device = "cpu") -> Adversarial:
+    """The trained model of a checkpoint, in evaluation mode.
+
+    Args:
+        path: The checkpoint file.
+        device: Where the model shall live.
+
+    Raises:
+        InputError: If the checkpoint cannot be used alone.
+    """
+    from jsonargparse import ArgumentParser
+
+    checkpoint = read_checkpoint(path)
+    config = configuration(checkpoint, path)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Adversarial, "model")
+    try:
+        module = parser.instantiate_classes(parser.parse_object({"model": config["model"]})).model
+        module.load_state_dict(checkpoint["state_dict"])
+    except InputError:
+        raise
+    except Exception as error:
+        first = str(error).strip().splitlines()[0]
+        version = checkpoint["lightning_gans"].get("version")
+        raise InputError(
+            f"the checkpoint {path} (written by version {version}) does not fit this version of the code: {first}"
+        ) from error
+    module.seed = checkpoint["lightning_gans"]["seed"]
+    module.on_load_checkpoint(checkpoint)
+    return module.to(device).eval()
+
+
+def load_data(path: str | Path) -> LightningDataModule:
+    """The data module that a checkpoint was trained with."""
+    from jsonargparse import ArgumentParser
+
+    config = configuration(read_checkpoint(path), path)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(LightningDataModule, "data")
+    return parser.instantiate_classes(parser.parse_object({"data": config["data"]})).data
+
+
+def require_same_settings(saved: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to resume a run under settings that would change its course.
+
+    Compared are the objective, the data, the seed and the arithmetic; how long, how often and where the
+    run writes may change.
+
+    Args:
+        saved: The configuration in the checkpoint.
+        now: The configuration asked for.
+
+    Raises:
+        InputError: With one line for each setting that differs.
+    """
+    before, after = dict(_course(saved)), dict(_course(now))
+    differences = [
+        f"  {key}: {before.get(key, 'not set')} -> {after.get(key, 'not set')}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+    if differences:
+        raise InputError(
+            "the checkpoint was trained under other settings; give --allow_changed true to resume all the same:\n"
+            + "\n".join(differences)
+        )
+
+
+def _course(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    sections = {key: config.get(key) for key in ("seed_everything", "model", "data")}
+    precision = (config.get("trainer") or {}).get("precision")
+    yield "trainer.precision", precision or "32-true"
+    for key, value in _flat(sections, ""):
+        # where the files lie, and the seed that is linked from seed_everything, are no settings of their own
+        if key not in ("data.init_args.root", "data.init_args.seed", "model.init_args.seed"):
+            yield key, value
+
+
+def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,269 @@
+"""The command line for training: LightningCLI with one clock, run folders and exact resumption."""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import set_parsing_settings
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+import lightning_gans.data
+import lightning_gans.networks  # noqa: F401 - registers short class names
+from lightning_gans.callbacks import GameProgress, GracefulStop, InformationPanel, Pictures, RunCheckpoints
+from lightning_gans.checkpoint import SECTIONS, configuration, read_checkpoint, require_same_settings
+from lightning_gans.errors import InputError
+from lightning_gans.files import atomic_path
+from lightning_gans.metrics import format_table, read_scores
+from lightning_gans.objectives import Adversarial
+from lightning_gans.parser import SentenceParser
+from lightning_gans.runs import (
+    CHECKPOINTS,
+    CONFIG,
+    SAMPLES,
+    SCORES,
+    RunLogger,
+    find_last_checkpoint,
+    folder_of_checkpoint,
+    is_finished,
+)
+
+DESCRIPTION = """Train, compare and understand GANs.
+
+From a configuration: fit. From a checkpoint alone (--ckpt_path): validate, test, predict, and
+  sample     draw images, with codes of your choice
+  traverse   draw what each latent code does
+  encode     read the codes of images
+each with its own --help."""
+
+# ${model.init_args.x} shall mean the same in a file and under the subcommand `fit`
+set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
+
+
+class GanCLI(LightningCLI):
+    """LightningCLI for adversarial objectives."""
+
+    def __init__(self, args: list[str]):
+        self._resume: Path | None = None
+        self._resume_folder: Path | None = None
+        self._resume_step = 0
+        super().__init__(
+            model_class=Adversarial,
+            datamodule_class=LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            save_config_callback=None,
+            trainer_defaults={
+                "callbacks": [GracefulStop(), GameProgress()],
+                "max_epochs": -1,
+                "check_val_every_n_epoch": None,
+                "num_sanity_val_steps": 0,
+                "enable_model_summary": False,
+                # our samplers divide the data between ranks themselves, without padding
+                "use_distributed_sampler": False,
+            },
+            parser_kwargs={"parser_mode": "omegaconf+", "description": DESCRIPTION},
+            args=args,
+        )
+
+    # ---- what can be said on the command line
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Our parser, whose errors are one sentence."""
+        kwargs.setdefault("dump_header", ["lightning_gans"])
+        parser = SentenceParser(prog="python -m lightning_gans", **kwargs)
+        parser.add_argument("-c", "--config", action=_config_action(), help="Path to a YAML file; later ones win.")
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Arguments of the run rather than of the model, the data or the trainer."""
+        parser.add_argument("--experiment", type=str, default="default", help="Name of the experiment's folder in --runs.")
+        parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs: <runs>/<experiment>/<version>/.")
+        parser.add_argument(
+            "--allow_changed",
+            type=bool,
+            default=False,
+            help="Resume even if settings differ from the checkpoint's.",
+        )
+        parser.add_lightning_class_args(RunCheckpoints, "checkpoints")
+        parser.add_lightning_class_args(InformationPanel, "information")
+        parser.add_lightning_class_args(Pictures, "pictures")
+        parser.link_arguments("seed_everything", "model.init_args.seed")
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+
+    # ---- before anything is built
+
+    def before_instantiate_classes(self) -> None:
+        """Check what can be checked before minutes are spent."""
+        settings = self.config[self.subcommand]
+        self.plain_config = self._plain_config()
+        path = settings.get("ckpt_path")
+        if self.subcommand == "fit":
+            if settings.trainer.max_steps == 0:
+                raise InputError("trainer.max_steps is 0, so there is nothing to train; give the number of generator updates")
+            if settings.trainer.max_steps < 0 and settings.trainer.max_epochs in (None, -1) and not (
+                settings.trainer.max_time or settings.trainer.fast_dev_run
+            ):
+                raise InputError("training would never end; give --trainer.max_steps (generator updates) or --trainer.max_epochs")
+        elif path is None:
+            raise InputError(f"`{self.subcommand}` needs a trained model; give --ckpt_path PATH")
+        if path is not None:
+            self._prepare_checkpoint(settings, str(path))
+
+    def _prepare_checkpoint(self, settings: Any, path: str) -> None:
+        file = find_last_checkpoint(settings.runs, settings.experiment) if path == "last" else Path(path)
+        checkpoint = read_checkpoint(file)
+        self._resume = file
+        if self.subcommand != "fit":
+            return
+        saved = configuration(checkpoint, file)
+        # another objective is refused in any case, when the checkpoint is loaded
+        if not settings.allow_changed:
+            require_same_settings(saved, self.plain_config)
+        self._resume_step = checkpoint["lightning_gans"]["step"]
+        limit = settings.trainer.max_steps
+        if 0 < limit <= self._resume_step:
+            raise InputError(
+                f"{file} is already at step {self._resume_step}; give --trainer.max_steps above that to train on"
+            )
+        folder = folder_of_checkpoint(file)
+        # A finished run is never written to again, and going back to an earlier checkpoint starts a new branch.
+        if file.name == "last.ckpt" and file.parent.name == CHECKPOINTS and not is_finished(folder):
+            self._resume_folder = folder
+
+    def _plain_config(self) -> dict[str, Any]:
+        dumped = yaml.safe_load(self.parser.dump(self.config, skip_link_targets=True, skip_none=False))
+        section = dumped[self.subcommand]
+        return {key: section[key] for key in SECTIONS if key in section}
+
+    # ---- building
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """A trainer that always has our logger first, beside whatever the configuration adds."""
+        settings = self.config_init[self.subcommand]
+        asked = settings.trainer.logger
+        extra = [] if asked in (None, True, False) else asked if isinstance(asked, list) else [asked]
+        if self.subcommand == "fit":
+            own = RunLogger(settings.runs, settings.experiment, self._resume_folder, self._resume_step)
+            kwargs["logger"] = [own, *extra]
+        else:
+            kwargs["logger"] = extra or False
+        return super().instantiate_trainer(**kwargs)
+
+    def after_instantiate_classes(self) -> None:
+        """Give the model the configuration that its checkpoints shall carry."""
+        self.model.run_config = self.plain_config
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        kwargs["ckpt_path"] = None if self._resume is None else str(self._resume)
+        return kwargs
+
+    # ---- around the run
+
+    @rank_zero_only
+    def before_fit(self) -> None:
+        """Write the resolved configuration, and say where the run writes."""
+        folder = self._folder
+        if folder is None:
+            return
+        with atomic_path(folder / CONFIG) as temporary:
+            temporary.write_text(yaml.safe_dump(self.plain_config, sort_keys=False))
+        if self._resume is not None:
+            say(f"resuming from {self._resume} at step {self._resume_step}")
+        say(f"writing to {folder}")
+
+    @rank_zero_only
+    def after_fit(self) -> None:
+        """Print the final scores and what was written."""
+        folder = self._folder
+        if folder is None:
+            return
+        self._print_scores(folder, "validation")
+        step = self.trainer.global_step
+        print(f"finished after {step} steps; written to {folder}:")
+        for what in (f"{CHECKPOINTS}/last.ckpt", SCORES, "metrics.csv", CONFIG):
+            if (folder / what).exists():
+                print(f"  {folder / what}")
+        for picture in sorted((folder / SAMPLES).glob(f"step={step:06d}_*.png")):
+            print(f"  {picture}")
+
+    @rank_zero_only
+    def after_test(self) -> None:
+        """Print the scores on the test images."""
+        assert self._resume is not None
+        self._print_scores(folder_of_checkpoint(self._resume), "test")
+
+    @rank_zero_only
+    def after_validate(self) -> None:
+        """Print the scores on the validation images."""
+        assert self._resume is not None
+        self._print_scores(folder_of_checkpoint(self._resume), "validation")
+
+    @property
+    def _folder(self) -> Path | None:
+        if self.trainer.fast_dev_run:
+            return None
+        loggers = [logger for logger in self.trainer.loggers if isinstance(logger, RunLogger)]
+        return loggers[0].folder if loggers else None
+
+    @staticmethod
+    def _print_scores(folder: Path, split: str) -> None:
+        path = folder / SCORES
+        if not path.is_file():
+            return
+        scores = [score for score in read_scores(path) if score.protocol.get("split") == split]
+        if scores:
+            newest = {score.metric: score for score in scores}
+            print(format_table(list(newest.values())))
+
+
+def _config_action() -> Any:
+    from jsonargparse import ActionConfigFile
+
+    return ActionConfigFile
+
+
+def say(message: str) -> None:
+    """Tell a person something that is no result, on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def with_checkpoint_config(args: list[str], folder: str) -> list[str]:
+    """Let a checkpoint speak for itself: without --config, take the configuration that it carries.
+
+    Args:
+        args: The command line, subcommand first.
+        folder: Where to put the configuration for the parser to read.
+
+    Returns:
+        The command line with --config, if there was none and the subcommand works on a checkpoint.
+    """
+    if args[0] == "fit" or any(arg in ("-c", "--config", "-h", "--help") or arg.startswith("--config=") for arg in args):
+        return args
+    path = None
+    for index, arg in enumerate(args):
+        if arg == "--ckpt_path" and index + 1 < len(args):
+            path = args[index + 1]
+        elif arg.startswith("--ckpt_path="):
+            path = arg.partition("=")[2]
+    if path is None:
+        raise InputError(f"`{args[0]}` needs a trained model; give --ckpt_path PATH")
+    if path == "last":
+        raise InputError("--ckpt_path last needs to know the experiment; give --config too, or the checkpoint's path")
+    config = Path(folder) / "checkpoint_config.yaml"
+    config.write_text(yaml.safe_dump(configuration(read_checkpoint(path), path)))
+    return [args[0], "--config", str(config), *args[1:]]
+
+
+def run(args: list[str]) -> None:
+    """Run fit, validate, test or predict."""
+    with tempfile.TemporaryDirectory() as folder:
+        if args and args[0] in ("validate", "test", "predict"):
+            args = with_checkpoint_config(args, folder)
+        GanCLI(args)

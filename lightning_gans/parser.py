@@ -1,0 +1,118 @@
+"""A command-line parser whose errors are one sentence: what was wrong, where, and the nearest valid name."""
+
+import difflib
+import inspect
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import is_dataclass
+from typing import Any, NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+import lightning_gans.data
+import lightning_gans.latent
+import lightning_gans.networks
+import lightning_gans.objectives
+
+
+class SentenceParser(LightningArgumentParser):
+    """LightningCLI's parser, with errors that a person can act upon."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print one sentence and exit with status 2."""
+        if not self.exit_on_error:
+            # raised inside a nested parser: the outermost one speaks
+            super().error(message, ex)
+        sys.stderr.write(f"error: {sentence(message, known_names(self))}\n")
+        sys.exit(2)
+
+
+def known_names(parser: Any) -> set[str]:
+    """Every name that may be written on the command line or in a configuration file."""
+    names = {
+        action.dest for action in parser._actions if getattr(action, "dest", None) and action.dest != "help"
+    }
+    for package in (
+        lightning_gans.objectives,
+        lightning_gans.networks,
+        lightning_gans.data,
+        lightning_gans.latent,
+    ):
+        for member in vars(package).values():
+            if inspect.isclass(member):
+                names.add(member.__name__)
+                names.update(_arguments(member))
+    return names | {"class_path", "init_args", "lr", "betas", "eps", "weight_decay", "momentum", "fused"}
+
+
+def _arguments(cls: type) -> Iterable[str]:
+    if is_dataclass(cls):
+        return list(cls.__dataclass_fields__)
+    return [name for name in inspect.signature(cls).parameters if name not in ("self", "args", "kwargs")]
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint such as "; did you mean 'width'?", or nothing when no name is close."""
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def sentence(message: str, names: set[str]) -> str:
+    """Condense jsonargparse's tree of an error to one sentence.
+
+    Args:
+        message: What jsonargparse says: nested lines "Parser key ...", "Problem with given class_path ...",
+            and at the leaf what is wrong.
+        names: Valid names, for the hint.
+    """
+    path = re.findall(r'Parser key "([^"]+)"', message)
+    given = re.search(r"Given value: NestedArg\(key='([^']*)'", message)
+    where = ".".join(path)
+    if given and path:
+        where = f"{path[0]}.{given[1]}"
+    if match := re.search(r"unrecognized arguments: --?([^\s=]+)", message):
+        whole = f"{path[0]}.{match[1]}" if path else match[1]
+        return f"unknown option '--{whole}'{_hint(whole, names)}"
+    for pattern in (
+        r"Option '([^']+)' is not accepted",
+        r"does not accept option '([^']+)'",
+        r"Key '([^']+)' is not expected",
+    ):
+        if match := re.search(pattern, message):
+            group = re.search(r"Group '([^']+)' does not accept", message)
+            parents = [*path, *([group[1]] if group else [])]
+            inside = where if given else ".".join([*parents, match[1]])
+            return f"unknown key '{inside}'{_hint(match[1], names)}"
+    if match := re.search(r"arguments? (?:is|are) required: (.+)", message):
+        missing = ", ".join(f"--{name.split('.', 1)[-1]}" for name in match[1].split(", "))
+        return f"required but not given: {missing}; name a configuration with --config, e.g. conf/infogan_mnist.yaml"
+    if match := re.search(r"invalid choice: '([^']+)' \(choose from (.+)\)", message):
+        choices = re.findall(r"'([^']+)'", match[2])
+        return f"'{match[1]}' is none of {', '.join(choices)}{nearest(match[1], choices)}"
+    if match := re.search(r"File does not exist: '?([^'\n]+)'?", message):
+        return f"the file {match[1]} does not exist (given for --{where})"
+    if match := re.search(r"Expected a dot import path string: (\S+)", message):
+        return f"{where} is '{match[1]}', which is no known class{_hint(match[1], names)}"
+    expected = list(dict.fromkeys(re.findall(r"Expected an? <class '([^']+)'>", message)))
+    value = re.search(r"Got value: (.+)", message) or re.search(r"Given value: (?!NestedArg)(.+)", message)
+    if given and not value:
+        value = re.search(r"val='?([^')]*)'?\)", message)
+    # the alternative "or nothing" of optional sections is no help
+    expected = [kind for kind in expected if kind != "NoneType"]
+    if expected and value and where:
+        return f"{where} is {value[1].strip()!r}, but must be {' or '.join(expected)}"
+    lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
+    leaves = [line for line in lines if not line.startswith(("Parser key", "Does not validate", "Subtypes", "Errors"))]
+    return " ".join([f"{where}:" if where else "", *leaves])[:600].strip()
+
+
+def _hint(name: str, names: set[str]) -> str:
+    """The nearest name to the whole dotted option, else to one part of it that is not known."""
+    if hint := nearest(name, {known for known in names if "." in known}) if "." in name else "":
+        return hint
+    simple = {part for known in names for part in known.split(".")}
+    for part in name.split("."):
+        if part not in simple and (hint := nearest(part, simple)):
+            return hint
+    return ""

@@ -1,0 +1,188 @@
+"""Run folders: ``runs/<experiment>/<version>/`` with everything that one training run wrote.
+
+    config.yaml     the resolved configuration
+    checkpoints/    last.ckpt and, if asked for, step=N.ckpt
+    metrics.csv     what was logged, one row per logged step
+    scores.jsonl    scores with their protocol
+    samples/        pictures
+    finished.json   written at the end: the run reached its last step
+"""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.loggers.csv_logs import _ExperimentWriter
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.logger import rank_zero_experiment
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from lightning_gans.errors import InputError
+from lightning_gans.files import atomic_path
+
+CHECKPOINTS, SAMPLES, SCORES, CONFIG, FINISHED = (
+    "checkpoints",
+    "samples",
+    "scores.jsonl",
+    "config.yaml",
+    "finished.json",
+)
+
+
+def versions(experiment_folder: Path) -> list[Path]:
+    """The run folders of one experiment, oldest first."""
+    if not experiment_folder.is_dir():
+        return []
+    numbered = [
+        (int(match[1]), folder)
+        for folder in experiment_folder.iterdir()
+        if (match := re.fullmatch(r"version_(\d+)", folder.name))
+    ]
+    return [folder for _, folder in sorted(numbered)]
+
+
+def find_last_checkpoint(root: str | Path, experiment: str) -> Path:
+    """The last checkpoint of the newest run of an experiment that has one.
+
+    Raises:
+        InputError: If no run of this experiment has left a checkpoint.
+    """
+    folder = Path(root) / experiment
+    for version in reversed(versions(folder)):
+        last = version / CHECKPOINTS / "last.ckpt"
+        if last.is_file():
+            return last
+    raise InputError(
+        f"there is no checkpoint to resume from: no {folder}/version_*/{CHECKPOINTS}/last.ckpt exists; "
+        "start without --ckpt_path, or name a checkpoint file"
+    )
+
+
+def folder_of_checkpoint(checkpoint: str | Path) -> Path:
+    """The run folder that a checkpoint lies in; its own folder if it was moved out of one."""
+    parent = Path(checkpoint).resolve().parent
+    return parent.parent if parent.name == CHECKPOINTS else parent
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run in this folder reached its last step."""
+    return (folder / FINISHED).is_file()
+
+
+@rank_zero_only
+def create_version(root: str | Path, experiment: str) -> Path:
+    """Make the next free version folder; safe when many runs start at once.
+
+    Raises:
+        InputError: If the folder cannot be written.
+    """
+    experiment_folder = Path(root) / experiment
+    try:
+        experiment_folder.mkdir(parents=True, exist_ok=True)
+        number = int(existing[-1].name.split("_")[1]) + 1 if (existing := versions(experiment_folder)) else 0
+        while True:
+            folder = experiment_folder / f"version_{number}"
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return folder
+    except OSError as error:
+        raise InputError(
+            f"the run folder {experiment_folder} cannot be written ({error.strerror}); choose another with --runs"
+        ) from error
+
+
+@rank_zero_only
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+class RunLogger(CSVLogger):
+    """Writes metrics.csv into the run folder; it is always on, beside whatever logger the user adds.
+
+    Args:
+        root: Folder of all runs.
+        experiment: Name of the experiment.
+        resume_from: A run folder to continue in; rows at or after `resume_step` are dropped from its
+            metrics.csv. None makes a new version.
+        resume_step: Step of the checkpoint that training continues from.
+    """
+
+    def __init__(self, root: str, experiment: str, resume_from: Path | None = None, resume_step: int = 0):
+        super().__init__(save_dir=root, name=experiment, flush_logs_every_n_steps=1)
+        self.resume_from = resume_from
+        self.resume_step = resume_step
+        self._folder: Path | None = resume_from
+
+    @property
+    def folder(self) -> Path:
+        """The run folder; made when first asked for."""
+        if self._folder is None:
+            # other ranks never write; they need some name only
+            self._folder = create_version(self.save_dir, self.name) or Path(self.save_dir) / self.name
+        return self._folder
+
+    @property
+    def version(self) -> str:
+        """Name of the run folder."""
+        return self.folder.name
+
+    @property
+    def log_dir(self) -> str:
+        """The run folder, as Lightning asks for it."""
+        return str(self.folder)
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> _ExperimentWriter:
+        """The writer of metrics.csv."""
+        if self._experiment is None:
+            self._experiment = _AppendingWriter(self.log_dir, self.resume_step)
+        return self._experiment
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any = None) -> None:
+        """Nothing: config.yaml holds them, with the command line's overrides."""
+
+
+class _AppendingWriter(_ExperimentWriter):
+    """Lightning's writer deletes the metrics.csv that it finds; this one continues it."""
+
+    def __init__(self, log_dir: str, resume_step: int):
+        self.resume_step = resume_step
+        super().__init__(log_dir)
+
+    def _check_log_dir_exists(self) -> None:
+        path = Path(self.metrics_file_path)
+        if not path.is_file():
+            return
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            rows = [row for row in reader if row.get("step") and int(row["step"]) <= self.resume_step]
+            self.metrics_keys = list(reader.fieldnames or [])
+        with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def run_folder(trainer: Trainer) -> Path | None:
+    """Where this run may write: its own folder, or in validate, test and predict its checkpoint's.
+
+    None when nothing shall be written (a dry run, or a Trainer without our logger).
+    """
+    if trainer.fast_dev_run:
+        return None
+    for logger in trainer.loggers:
+        if isinstance(logger, RunLogger):
+            return logger.folder
+    if trainer.ckpt_path is not None:
+        return folder_of_checkpoint(trainer.ckpt_path)
+    return None

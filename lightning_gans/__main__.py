@@ -12,7 +12,9 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         The exit status: 0 when done, 1 when training broke down, 2 on bad input, 128 + signal when stopped.
     """
-    args = sys.argv[1:] if args is None else args
+    if args is None:
+        # LightningCLI warns when it finds arguments in both places
+        args, sys.argv = sys.argv[1:], sys.argv[:1]
     from lightning_gans.errors import InputError, NonFiniteLoss
 
     try:

@@ -162,6 +162,7 @@ class GanCLI(LightningCLI):
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         kwargs["ckpt_path"] = None if self._resume is None else str(self._resume)
+        kwargs["weights_only"] = True
         return kwargs
 
     # ---- around the run

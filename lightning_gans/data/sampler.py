@@ -1,24 +1,27 @@
 """The order in which images are seen: shuffled rounds for training, every image once for evaluation."""
 
 from collections.abc import Iterator
-from hashlib import blake2b
 
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
 from lightning_gans.errors import InputError
+from lightning_gans.randomness import keyed_generator
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
-    """Give the permutation of ``range(size)`` that belongs to (seed, epoch), and to nothing else.
+    """Give the order of the training images in one epoch.
 
-    The pair is hashed (BLAKE2b) into the generator's seed, because a sum such as ``seed + epoch`` would
-    give epoch 1 of seed 0 and epoch 0 of seed 1 the same order, and make repetitions of a run dependent.
+    Args:
+        size: Number of images.
+        seed: Key of the whole run's order.
+        epoch: Number of the epoch, from 0.
+
+    Returns:
+        A permutation of 0 to ``size - 1`` (int64), a pure function of the arguments.
     """
-    digest = blake2b(f"data order, seed {seed}, epoch {epoch}".encode(), digest_size=8).digest()
-    key = int.from_bytes(digest, "big") >> 1  # a torch.Generator takes 63 bits without sign trouble
-    return torch.randperm(size, generator=torch.Generator().manual_seed(key))
+    return torch.randperm(size, generator=keyed_generator("cpu", seed, "order of epoch", epoch))
 
 
 class RoundSampler(Sampler[Tensor]):
@@ -27,8 +30,8 @@ class RoundSampler(Sampler[Tensor]):
     A round is one generator update with all that belongs to it (several discriminator updates, accumulated
     gradients); it consumes ``batches_per_step * batch_size`` images on each rank. The epoch's permutation
     (`epoch_order`) is cut into consecutive blocks of one round of all ranks, and rank r takes the r-th part
-    of each block: two ranks with half the batch size see the images that one rank would see. The incomplete
-    block at the end is dropped, so every round has the same shape.
+    of each batch in the block: in every update, two ranks with half the batch size see the images that one
+    rank would see. The incomplete block at the end is dropped, so every round has the same shape.
 
     Args:
         size: Number of images in the split.
@@ -54,6 +57,8 @@ class RoundSampler(Sampler[Tensor]):
         self.size = size
         self.seed = seed
         self.rank = rank
+        self.world_size = world_size
+        self.batches_per_step = batches_per_step
         self.device = device
         self.images_per_round = batch_size * batches_per_step
         self.block_size = self.images_per_round * world_size
@@ -87,8 +92,8 @@ class RoundSampler(Sampler[Tensor]):
         offset = self._resumed[1] if self._resumed and self._resumed[0] == epoch else 0
         order = epoch_order(self.size, self.seed, epoch).to(self.device)
         for index in range(offset, len(self)):
-            start = index * self.block_size + self.rank * self.images_per_round
-            yield order[start : start + self.images_per_round]
+            block = order[index * self.block_size : (index + 1) * self.block_size]
+            yield block.view(self.batches_per_step, self.world_size, -1)[:, self.rank].reshape(-1)
 
 
 class EvaluationSampler(Sampler[Tensor]):

@@ -113,7 +113,7 @@ class Adversarial(LightningModule, ABC):
 
     @abstractmethod
     def discriminator_loss(self, real: Tensor, latent: Latent) -> Tensor:
-        """What the discriminator minimises.
+        """What the discriminator minimises; it records the game's part of it as "loss/discriminator".
 
         Args:
             real: Real images (B, C, H, W) in the generator's output range.
@@ -125,7 +125,10 @@ class Adversarial(LightningModule, ABC):
 
     @abstractmethod
     def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
-        """What the generator minimises; same arguments. The discriminator's parameters are frozen."""
+        """What the generator minimises; it records the game's part of it as "loss/generator".
+
+        Arguments are the same. The discriminator's parameters are frozen.
+        """
 
     def players(self) -> tuple[Player, Player]:
         """The discriminator, then the generator, with the networks that each trains."""
@@ -212,7 +215,6 @@ class Adversarial(LightningModule, ABC):
                 nn.utils.clip_grad_norm_(player.parameters, player.clip_norm)
             optimizer.step()
         assert isinstance(total, Tensor)
-        self.record(f"loss/{player.name}", total)
         self._watch(player.name, total, step)
 
     def _watch(self, name: str, loss: Tensor, step: int) -> None:
@@ -273,11 +275,12 @@ class Adversarial(LightningModule, ABC):
         self._key = (stage, batch_idx)
         training_sums, self._sums = self._sums, {}
         latent = self.latent.sample(len(real), self.random("latent"))
+        self.discriminator_loss(real, latent)
+        self.generator_loss(real, latent)
+        recorded, self._sums = self._sums, training_sums
         losses = {
-            f"{stage}/loss/discriminator": self.discriminator_loss(real, latent),
-            f"{stage}/loss/generator": self.generator_loss(real, latent),
+            f"{stage}/{name}": total / count for name, (total, count) in recorded.items() if name.startswith("loss/")
         }
-        self._sums = training_sums
         self.log_dict(losses, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(real))
 
     @property

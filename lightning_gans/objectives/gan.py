@@ -52,8 +52,12 @@ class GAN(Adversarial):
 
     def discriminator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """Minus the value: -(E[log D(x)] + E[log(1 - D(G(z)))])."""
-        return gan_losses.discriminator(self.discriminator(real), self.discriminator(self.fake(latent)))
+        loss = gan_losses.discriminator(self.discriminator(real), self.discriminator(self.fake(latent)))
+        self.record("loss/discriminator", loss)
+        return loss
 
     def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """The chosen generator loss on the discriminator's logits."""
-        return self.adversarial_loss(self.discriminator(self.generator(latent.flat)))
+        loss = self.adversarial_loss(self.discriminator(self.generator(latent.flat)))
+        self.record("loss/generator", loss)
+        return loss

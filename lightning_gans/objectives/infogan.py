@@ -94,6 +94,7 @@ class InfoGAN(Adversarial):
         loss = gan_losses.discriminator(
             self.discriminator.logit(real_features), self.discriminator.logit(fake_features)
         )
+        self.record("loss/discriminator", loss)
         if self.recognition_trained_with == "discriminator":
             loss = loss + self.recognition_loss(real, real_features, fake, fake_features, latent)
         return loss
@@ -103,9 +104,15 @@ class InfoGAN(Adversarial):
         fake = self.generator(latent.flat)
         features = self.discriminator.trunk(fake)
         information = self.information(fake, features, latent)
+        loss = gan_losses.non_saturating(self.discriminator.logit(features))
+        self.record("loss/generator", loss)
+        self.record_information(information)
+        return loss - self.latent.weighted(information)
+
+    def record_information(self, information: dict[str, Tensor]) -> None:
+        """Record L_I of each code for the log."""
         for name, value in information.items():
             self.record(f"information/{name}", value)
-        return gan_losses.non_saturating(self.discriminator.logit(features)) - self.latent.weighted(information)
 
     def information(self, fake: Tensor, features: Tensor, latent: Latent) -> dict[str, Tensor]:
         """L_I of each code, in nats.

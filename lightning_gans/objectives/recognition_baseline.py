@@ -24,13 +24,15 @@ class RecognitionBaseline(InfoGAN):
         fake = self.fake(latent)
         real_features, fake_features = self.discriminator.trunk(real), self.discriminator.trunk(fake)
         information = self.information(fake, fake_features.detach(), latent)
-        for name, value in information.items():
-            self.record(f"information/{name}", value)
-        value = gan_losses.discriminator(
+        self.record_information(information)
+        loss = gan_losses.discriminator(
             self.discriminator.logit(real_features), self.discriminator.logit(fake_features)
         )
-        return value - self.latent.weighted(information)
+        self.record("loss/discriminator", loss)
+        return loss - self.latent.weighted(information)
 
     def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """-E[log D(G(z, c))], as a GAN's: no information term."""
-        return gan_losses.non_saturating(self.discriminator(self.generator(latent.flat)))
+        loss = gan_losses.non_saturating(self.discriminator(self.generator(latent.flat)))
+        self.record("loss/generator", loss)
+        return loss

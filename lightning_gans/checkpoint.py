@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 
 import lightning_gans.data
 import lightning_gans.networks  # noqa: F401 - registers short class names
-from lightning_gans.errors import InputError
+from lightning_gans.errors import InputError, input_error_within
 from lightning_gans.objectives import Adversarial
 
 SECTIONS = (
@@ -78,9 +78,9 @@ def load_module(path: str | Path, device: str | torch.device = "cpu") -> Adversa
     try:
         module = parser.instantiate_classes(parser.parse_object({"model": config["model"]})).model
         module.load_state_dict(checkpoint["state_dict"])
-    except InputError:
-        raise
     except Exception as error:
+        if found := input_error_within(error):
+            raise found from None
         first = str(error).strip().splitlines()[0]
         version = checkpoint["lightning_gans"].get("version")
         raise InputError(

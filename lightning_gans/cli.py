@@ -1,10 +1,14 @@
 """The command line for training: LightningCLI with one clock, run folders and exact resumption."""
 
+import logging
+import re
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from jsonargparse import set_parsing_settings
 from lightning.pytorch import LightningDataModule, Trainer
@@ -15,10 +19,11 @@ import lightning_gans.data
 import lightning_gans.networks  # noqa: F401 - registers short class names
 from lightning_gans.callbacks import GameProgress, GracefulStop, InformationPanel, Pictures, RunCheckpoints
 from lightning_gans.checkpoint import SECTIONS, configuration, read_checkpoint, require_same_settings
-from lightning_gans.errors import InputError
+from lightning_gans.commands.encode import code_records, write
+from lightning_gans.errors import InputError, input_error_within
 from lightning_gans.files import atomic_path
 from lightning_gans.metrics import format_table, read_scores
-from lightning_gans.objectives import Adversarial
+from lightning_gans.objectives import Adversarial, InfoGAN
 from lightning_gans.parser import SentenceParser
 from lightning_gans.runs import (
     CHECKPOINTS,
@@ -143,6 +148,15 @@ class GanCLI(LightningCLI):
 
     # ---- building
 
+    def instantiate_classes(self) -> None:
+        """Build everything; what a constructor finds wrong with its arguments is told as it said it."""
+        try:
+            super().instantiate_classes()
+        except Exception as error:
+            if found := input_error_within(error):
+                raise found from None
+            raise
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer that always has our logger first, beside whatever the configuration adds."""
         settings = self.config_init[self.subcommand]
@@ -163,6 +177,9 @@ class GanCLI(LightningCLI):
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         kwargs["ckpt_path"] = None if self._resume is None else str(self._resume)
         kwargs["weights_only"] = True
+        if subcommand in ("validate", "test"):
+            # we print a table with the protocol instead of Lightning's bare numbers
+            kwargs["verbose"] = False
         return kwargs
 
     # ---- around the run
@@ -205,6 +222,20 @@ class GanCLI(LightningCLI):
         """Print the scores on the validation images."""
         assert self._resume is not None
         self._print_scores(folder_of_checkpoint(self._resume), "validation")
+
+    @rank_zero_only
+    def after_predict(self) -> None:
+        """Write what the model says about the test images: the codes, or a GAN's logits."""
+        assert self._resume is not None
+        predictions = torch.cat(self.trainer.predict_loop.predictions).cpu()
+        names = [f"test/{index}" for index in range(len(predictions))]
+        if isinstance(self.model, InfoGAN):
+            records = code_records(self.model, predictions, names)
+        else:
+            records = [{"image": n, "logit": x} for n, x in zip(names, predictions.tolist(), strict=True)]
+        path = folder_of_checkpoint(self._resume) / "predictions.csv"
+        write(records, path)
+        print(f"{len(records)} predictions written to {path}")
 
     @property
     def _folder(self) -> Path | None:
@@ -262,8 +293,36 @@ def with_checkpoint_config(args: list[str], folder: str) -> list[str]:
     return [args[0], "--config", str(config), *args[1:]]
 
 
+def refuse_linked(args: list[str]) -> None:
+    """Refuse options that are set from others and would be ignored.
+
+    Raises:
+        InputError: If one of them is given.
+    """
+    for arg in args:
+        if re.match(r"--(model|data)\.(init_args\.)?seed\b", arg):
+            raise InputError(f"{arg.partition('=')[0]} is set from --seed_everything; give that instead")
+
+
+def silence_lightning() -> None:
+    """Leave out what Lightning says that is advertisement, or no news to our users."""
+    unwanted = ("litlogger", "`Trainer.fit` stopped", "TPU available", "Restoring states", "Loaded model weights")
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(
+            lambda record: not any(text in record.getMessage() for text in unwanted)
+        )
+    # we pass the arguments on that Lightning would find in sys.argv; ranks are started with those
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    # torch moved the class that Lightning asks for
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec")
+    # our loaders index tensors in memory: workers would only slow them down
+    warnings.filterwarnings("ignore", message=".*does not have many workers")
+
+
 def run(args: list[str]) -> None:
     """Run fit, validate, test or predict."""
+    silence_lightning()
+    refuse_linked(args)
     with tempfile.TemporaryDirectory() as folder:
         if args and args[0] in ("validate", "test", "predict"):
             args = with_checkpoint_config(args, folder)

@@ -10,3 +10,13 @@ class InputError(Exception):
 
 class NonFiniteLoss(Exception):
     """A player's loss became NaN or infinite; the sentence names the step, the player and the last finite losses."""
+
+
+def input_error_within(error: BaseException) -> InputError | None:
+    """The InputError that a library has wrapped in its own exceptions, if there is one."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, InputError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None

@@ -109,8 +109,13 @@ def sentence(message: str, names: set[str]) -> str:
 
 def _hint(name: str, names: set[str]) -> str:
     """The nearest name to the whole dotted option, else to one part of it that is not known."""
-    if hint := nearest(name, {known for known in names if "." in known}) if "." in name else "":
-        return hint
+    if "." in name:
+        head, _, rest = name.partition(".")
+        heads = {known.split(".")[0] for known in names}
+        if head not in heads and (close := difflib.get_close_matches(head, heads, n=1, cutoff=0.6)):
+            return f"; did you mean '--{close[0]}.{rest}'?"
+        if hint := nearest(name, {known for known in names if "." in known}):
+            return hint
     simple = {part for known in names for part in known.split(".")}
     for part in name.split("."):
         if part not in simple and (hint := nearest(part, simple)):

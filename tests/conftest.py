@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli_tools import TINY, call
+
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -13,3 +15,34 @@ def data_root() -> Path:
     if not (root / "MNIST" / "raw" / "train-images-idx3-ubyte").is_file():
         pytest.skip(f"no MNIST under {root}; set LIGHTNING_GANS_DATA")
     return root
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A tiny run trained by the real command line in a process of its own: (run folder, finished process)."""
+    runs = tmp_path_factory.mktemp("runs")
+    done = call("fit", "--config", TINY, "--runs", runs)
+    assert done.returncode == 0, done.stderr
+    return runs / "tiny" / "version_0", done
+
+
+@pytest.fixture
+def refused(capsys, monkeypatch):
+    """Run a command in this process; return its one sentence of refusal."""
+    from lightning_gans.__main__ import main
+
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
+
+    def run(*args: object) -> str:
+        try:
+            status = main([str(arg) for arg in args])
+        except SystemExit as exit_:
+            status = exit_.code
+        error = capsys.readouterr().err
+        assert status == 2, error
+        assert "Traceback" not in error
+        sentences = [line for line in error.splitlines() if line.startswith("error: ")]
+        assert len(sentences) == 1, error
+        return error[error.index("error: ") :]
+
+    return run

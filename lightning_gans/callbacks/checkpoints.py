@@ -80,7 +80,7 @@ class RunCheckpoints(Checkpoint):
         if trainer.is_global_zero:
             with atomic_path(path) as temporary:
                 # all ranks take part in collecting the state, rank 0 writes
-                trainer.save_checkpoint(temporary)
+                trainer.save_checkpoint(temporary, weights_only=False)
         else:
-            trainer.save_checkpoint(path)
+            trainer.save_checkpoint(path, weights_only=False)
         return path

@@ -82,12 +82,12 @@ class InformationPanel(Callback):
         scores = self._information(trainer, module, stage)
         if isinstance(data, ImageDataModule):
             scores += self._classes(trainer, module, data, stage)
-        protocol = _protocol(module, data, stage)
+        protocol = self._protocol(module, data, stage)
         folder = run_folder(trainer)
         if trainer.is_global_zero and folder is not None:
-            records = [Score(name, value, protocol | extra, step=step) for name, value, extra in scores]
+            records = [Score(name, value, protocol, step=step) for name, value in scores]
             append_scores(Path(folder) / SCORES, records)
-        return {f"{stage}/{name}": value for name, value, _ in scores}
+        return {f"{stage}/{name}": value for name, value in scores}
 
     def _information(self, trainer: Trainer, module: InfoGAN, stage: str) -> list["Measured"]:
         metric = InformationBound(module.latent).to(module.device)
@@ -96,15 +96,14 @@ class InformationPanel(Callback):
         latent = module.latent.sample(share, generator)
         metric.update(latent.codes, module.encode(module.generate(latent)))
         measured: list[Measured] = []
-        protocol = {"n_generated": self.generated_images}
         dead = []
         for name, code in metric.compute().items():
-            measured.append((f"information/{name}", code.bound, protocol))
+            measured.append((f"information/{name}", code.bound))
             if code.share is not None:
-                measured.append((f"information_share/{name}", code.share, protocol))
+                measured.append((f"information_share/{name}", code.share))
             for index, (r, bound) in enumerate(zip(code.r_squared, code.calibrated_bound, strict=True)):
-                measured.append((f"r_squared/{name}[{index}]", r, protocol))
-                measured.append((f"calibrated_bound/{name}[{index}]", bound, protocol))
+                measured.append((f"r_squared/{name}[{index}]", r))
+                measured.append((f"calibrated_bound/{name}[{index}]", bound))
             if code.is_dead:
                 dead.append(name)
         if dead and _trained_steps(trainer, module) >= self.dead_code_after:
@@ -125,17 +124,36 @@ class InformationPanel(Callback):
             scored = held_out[name]
             hungarian = hungarian_matching(seen)
             matchings[name] = hungarian.to_dict()
-            protocol = {"n_matching": int(seen.sum()), "n_scored": int(scored.sum())}
             measured += [
-                (f"error_hungarian/{name}", hungarian.error(scored), protocol),
-                (f"error_majority/{name}", majority_matching(seen).error(scored), protocol),
-                (f"nmi/{name}", normalized_mutual_information(scored), {"n_scored": int(scored.sum())}),
-                (f"ari/{name}", adjusted_rand_index(scored), {"n_scored": int(scored.sum())}),
+                (f"error_hungarian/{name}", hungarian.error(scored)),
+                (f"error_majority/{name}", majority_matching(seen).error(scored)),
+                (f"nmi/{name}", normalized_mutual_information(scored)),
+                (f"ari/{name}", adjusted_rand_index(scored)),
             ]
         return measured
 
+    def _protocol(self, module: Adversarial, data: object, stage: str) -> dict[str, str | int | bool]:
+        protocol: dict[str, str | int | bool] = {
+            "objective": type(module).__name__,
+            "split": stage,
+            "n_generated": self.generated_images,
+            "weights": module.evaluated_weights,
+            "batch_norm": "running statistics",
+            "quantisation": "uint8, half up",
+            "seed": module.seed,
+        }
+        if isinstance(data, ImageDataModule):
+            protocol |= {
+                "n_matching": min(self.matching_images, len(data.split("train"))),
+                "n_scored": len(data.split(stage)),
+                "data": data.name,
+                "data_fingerprint": data.fingerprint[:16],
+                "fallback_data": data.is_fallback,
+            }
+        return protocol
 
-Measured = tuple[str, float, dict[str, int]]
+
+Measured = tuple[str, float]
 
 
 def _confusions(
@@ -158,21 +176,3 @@ def _confusions(
 def _trained_steps(trainer: Trainer, module: Adversarial) -> int:
     """Generator updates behind the weights: the clock in fit, the checkpoint's own count elsewhere."""
     return trainer.global_step if trainer.training or trainer.validating else module.trained_steps
-
-
-def _protocol(module: Adversarial, data: object, stage: str) -> dict[str, str | int | bool]:
-    protocol: dict[str, str | int | bool] = {
-        "objective": type(module).__name__,
-        "split": stage,
-        "weights": module.evaluated_weights,
-        "batch_norm": "running statistics",
-        "quantisation": "uint8, half up",
-        "seed": module.seed,
-    }
-    if isinstance(data, ImageDataModule):
-        protocol |= {
-            "data": data.name,
-            "data_fingerprint": data.fingerprint[:16],
-            "fallback_data": data.is_fallback,
-        }
-    return protocol

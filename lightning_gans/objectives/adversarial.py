@@ -270,6 +270,10 @@ class Adversarial(LightningModule, ABC):
         """Both players' losses on the test images."""
         self._evaluate(batch, batch_idx, "test")
 
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """What the trained model says about images: the discriminator's logits, shape (B,)."""
+        return self.discriminator(to_float(batch["image"], self.generator.output_range))
+
     def _evaluate(self, batch: dict[str, Tensor], batch_idx: int, stage: str) -> None:
         real = to_float(batch["image"], self.generator.output_range)
         self._key = (stage, batch_idx)

@@ -130,6 +130,10 @@ class InfoGAN(Adversarial):
         """What Q minimises in the discriminator's turn: - sum λ L_I. Real images have no codes."""
         return -self.latent.weighted(self.information(fake, fake_features, latent))
 
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Q's raw parameters, shape (B, posterior_size)."""
+        return self.encode(batch["image"])
+
     @torch.no_grad()
     def encode(self, images: Tensor, chunk: int = 500) -> Tensor:
         """Q's raw parameters for images, in evaluation mode.

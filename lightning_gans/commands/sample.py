@@ -1,0 +1,47 @@
+"""``sample``: images from a checkpoint, with codes of one's choice."""
+
+from lightning_gans.commands.options import CommandParser, code_values, fixed_codes, load, out_folder
+from lightning_gans.errors import InputError
+from lightning_gans.pictures import image_grid, save_images, save_png
+from lightning_gans.randomness import keyed_generator
+
+DESCRIPTION = """Draw images from a trained generator.
+
+Writes one grid, samples.png, or with --files one numbered PNG file for each image, into the folder --out
+(by default samples_drawn/ in the checkpoint's run folder).
+
+Codes are drawn from their priors unless fixed:
+  --codes.NAME VALUE    a category (--codes.digit 3) or a list of numbers (--codes.style '[-1.5,0]'),
+                        also beyond the prior's range, which extrapolates
+"""
+
+
+def main(args: list[str]) -> None:
+    """Run the command."""
+    parser = CommandParser("sample", DESCRIPTION)
+    parser.add_argument("-n", "--number", type=int, default=100, help="how many images (default: 100)")
+    parser.add_argument("--columns", type=int, default=10, help="columns of the grid (default: 10)")
+    parser.add_argument("--files", action="store_true", help="write one PNG file for each image instead of a grid")
+    parser.add_argument("--seed", type=int, default=0, help="key of the latents; the same gives the same images")
+    options, rest = parser.parse_known_args(args)
+    codes = fixed_codes(rest, parser)
+    for name in ("number", "columns"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} is {getattr(options, name)}, but must be 1 or more")
+    module = load(options)
+    fixed = code_values(module.latent, codes)
+    folder = out_folder(options, "samples_drawn")
+    generator = keyed_generator(module.device, options.seed, "sample command")
+    images = module.generate(module.latent.sample(options.number, generator, fixed)).cpu()
+    if options.files:
+        paths = save_images(images, folder)
+        print(f"{len(paths)} images written to {folder}")
+        return
+    columns = min(options.columns, options.number)
+    rows = -(-options.number // columns)
+    # an incomplete last row ends in white
+    grid = images.new_full((rows * columns, *images.shape[1:]), 255)
+    grid[: options.number] = images
+    path = folder / "samples.png"
+    save_png(image_grid(grid.view(rows, columns, *images.shape[1:]), None, None, None), path)
+    print(path)

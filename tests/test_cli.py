@@ -1,0 +1,270 @@
+"""The command line as people use it: what it prints, writes and refuses."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from lightning_gans.__main__ import main
+from tests.cli_tools import TINY, call
+
+
+def test_fit_says_where_it_writes_and_what_it_scored(trained):
+    folder, done = trained
+    assert f"writing to {folder}" in done.stderr
+    assert "error_hungarian/digit" in done.stdout
+    assert "finished after 30 steps" in done.stdout
+    for line in re.findall(r"^  (/\S.*)$", done.stdout, re.M):
+        assert Path(line).is_file(), line
+
+
+def test_fit_leaves_a_complete_run_folder(trained):
+    folder, _ = trained
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+    assert json.loads((folder / "finished.json").read_text()) == {"step": 30}
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["model"]["init_args"]["latent"]["codes"]["digit"]["size"] == 10
+    assert not list(folder.rglob("*.partial*"))
+
+
+def test_the_clock_counts_generator_updates_in_every_log(trained):
+    folder, _ = trained
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    trained_steps = [int(row["step"]) for row in rows if row["train/loss/discriminator"]]
+    assert trained_steps == [5, 10, 15, 20, 25, 30]
+    validated = [int(row["step"]) for row in rows if row["validation/error_hungarian/digit"]]
+    assert validated == [10, 20, 30]
+
+
+def test_pictures_are_drawn_at_every_validation_and_have_the_right_cells(trained):
+    folder, _ = trained
+    names = {path.name for path in (folder / "samples").glob("*.png")}
+    kinds = ("samples", "traverse_digit", "traverse_style[0]", "traverse_style[1]")
+    assert names == {f"step={step:06d}_{kind}.png" for step in (10, 20, 30) for kind in kinds}
+    with Image.open(folder / "samples" / "step=000030_traverse_digit.png") as picture:
+        assert picture.height > 10 * 28
+
+
+def test_training_on_the_fallback_is_announced_and_recorded_in_every_score(trained):
+    folder, done = trained
+    assert "digits" in done.stderr and "1,797" in done.stderr
+    scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    assert scores and all(score["protocol"]["fallback_data"] is True for score in scores)
+    assert all(score["protocol"]["data"] == "digits (fallback for mnist)" for score in scores)
+
+
+def test_test_works_from_the_checkpoint_alone(trained):
+    folder, _ = trained
+    done = call("test", "--ckpt_path", folder / "checkpoints" / "last.ckpt")
+    assert done.returncode == 0, done.stderr
+    assert "split=test" in done.stdout and "error_hungarian/digit" in done.stdout
+    scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    tested = [score for score in scores if score["protocol"]["split"] == "test"]
+    assert {score["step"] for score in tested} == {30}
+
+
+def test_sample_draws_a_grid_with_fixed_codes(trained, tmp_path, capsys):
+    checkpoint = trained[0] / "checkpoints" / "last.ckpt"
+    args = ["sample", "--ckpt_path", str(checkpoint), "--out", str(tmp_path), "-n", "7", "--columns", "4"]
+    assert main([*args, "--codes.digit", "3", "--codes.style", "[-0.5,0]"]) == 0
+    with Image.open(tmp_path / "samples.png") as picture:
+        assert picture.width > 4 * 28
+    assert capsys.readouterr().err == ""
+    first = (tmp_path / "samples.png").read_bytes()
+    main([*args, "--codes.digit", "4", "--codes.style", "[-0.5,0]"])
+    assert (tmp_path / "samples.png").read_bytes() != first
+    main([*args, "--codes.digit=3", "--codes.style=[-0.5,0]"])
+    assert (tmp_path / "samples.png").read_bytes() == first
+
+
+def test_sample_writes_numbered_files(trained, tmp_path):
+    checkpoint = trained[0] / "checkpoints" / "last.ckpt"
+    assert main(["sample", "--ckpt_path", str(checkpoint), "--out", str(tmp_path), "-n", "5", "--files"]) == 0
+    files = sorted(tmp_path.glob("*.png"))
+    assert len(files) == 5
+    with Image.open(files[0]) as image:
+        assert image.size == (28, 28)
+
+
+def test_extrapolating_a_code_is_allowed_with_a_warning(trained, tmp_path, capsys):
+    checkpoint = trained[0] / "checkpoints" / "last.ckpt"
+    main(["sample", "--ckpt_path", str(checkpoint), "--out", str(tmp_path), "--codes.style", "[-1.5, 0]"])
+    assert "extrapolates" in capsys.readouterr().err
+
+
+def test_traverse_draws_a_grid_and_a_gif_for_every_code(trained, tmp_path):
+    checkpoint = trained[0] / "checkpoints" / "last.ckpt"
+    assert main(["traverse", "--ckpt_path", str(checkpoint), "--out", str(tmp_path), "--frames", "4"]) == 0
+    axes = ("digit", "style[0]", "style[1]")
+    assert {p.name for p in tmp_path.iterdir()} == {f"traverse_{a}.{s}" for a in axes for s in ("png", "gif")}
+    with Image.open(tmp_path / "traverse_style[0].gif") as gif:
+        assert gif.n_frames > 1
+
+
+def test_encode_a_split_gives_posterior_parameters(trained, tmp_path):
+    checkpoint = trained[0] / "checkpoints" / "last.ckpt"
+    out = tmp_path / "codes.csv"
+    assert main(["encode", "--ckpt_path", str(checkpoint), "--split", "validation", "--out", str(out)]) == 0
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 200
+    probabilities = [float(rows[0][f"digit.probabilities[{k}]"]) for k in range(10)]
+    assert sum(probabilities) == pytest.approx(1, abs=1e-4)
+    assert int(rows[0]["digit"]) == max(range(10), key=probabilities.__getitem__)
+    assert {"digit.class", "style.mean[0]", "style.std[1]"} <= set(rows[0])
+
+
+def test_encode_a_folder_reads_what_sample_wrote(trained, tmp_path):
+    checkpoint = str(trained[0] / "checkpoints" / "last.ckpt")
+    main(["sample", "--ckpt_path", checkpoint, "--out", str(tmp_path / "images"), "-n", "4", "--files"])
+    out = tmp_path / "codes.json"
+    assert main(["encode", "--ckpt_path", checkpoint, str(tmp_path / "images"), "--out", str(out)]) == 0
+    records = json.loads(out.read_text())
+    assert [Path(record["image"]).name for record in records] == [f"{i:06d}.png" for i in range(4)]
+    assert len(records[0]["style.mean"]) == 2
+
+
+def test_predict_writes_the_codes_of_the_test_images(trained):
+    folder, _ = trained
+    done = call("predict", "--ckpt_path", folder / "checkpoints" / "last.ckpt")
+    assert done.returncode == 0, done.stderr
+    with (folder / "predictions.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 300
+
+
+def test_print_config_shows_overrides_and_resolved_interpolation(tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("data: {init_args: {batch_size: '${model.init_args.latent.noise.dim}'}}\n")
+    done = call("fit", "--config", TINY, "--config", overlay, "--model.latent.noise.dim", 9, "--print_config")
+    assert done.returncode == 0, done.stderr
+    config = yaml.safe_load(done.stdout)
+    assert config["model"]["init_args"]["latent"]["noise"]["dim"] == 9
+    run = call(
+        "fit", "--config", TINY, "--config", overlay, "--model.latent.noise.dim", 9, "--runs", tmp_path / "runs",
+        "--trainer.max_steps", 1, "--trainer.limit_val_batches", 0,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    saved = yaml.safe_load((tmp_path / "runs" / "tiny" / "version_0" / "config.yaml").read_text())
+    assert saved["data"]["init_args"]["batch_size"] == 9
+
+
+def test_help_documents_arguments_of_a_model():
+    done = call("fit", "--model.help", "InfoGAN")
+    assert done.returncode == 0
+    assert "recognition_trained_with" in done.stdout and "Whose optimizer trains" in done.stdout
+    top = call("--help")
+    assert top.returncode == 0
+    assert all(word in top.stdout for word in ("fit", "test", "sample", "traverse", "encode"))
+
+
+def test_two_runs_with_one_seed_give_identical_weights_and_two_seeds_do_not(trained, tmp_path):
+    again = call("fit", "--config", TINY, "--runs", tmp_path)
+    assert again.returncode == 0, again.stderr
+    other = call("fit", "--config", TINY, "--runs", tmp_path, "--seed_everything", 1)
+    assert other.returncode == 0, other.stderr
+    first, second, third = (
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for folder in (trained[0], tmp_path / "tiny" / "version_0", tmp_path / "tiny" / "version_1")
+    )
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not all(torch.equal(first[key], third[key]) for key in first)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["infogan_mnist", "infogan_mnist_quick", "infogan_mnist_paper", "gan_mnist", "gan_mnist_q_baseline"],
+)
+def test_every_configuration_trains(name, data_root, tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", str(data_root))
+    config = Path(__file__).parents[1] / "conf" / f"{name}.yaml"
+    status = main(
+        f"fit --config {config} --runs {tmp_path} --model.generator.width 0.05 --model.discriminator.width 0.05 "
+        "--trainer.max_steps 2 --trainer.accelerator cpu --trainer.limit_val_batches 1 "
+        "--information.matching_images 50 --information.generated_images 50".split()
+    )
+    assert status == 0
+    folder = tmp_path / name / "version_0"
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+    scores = folder / "scores.jsonl"
+    assert scores.is_file() == (name != "gan_mnist")
+
+
+REFUSALS = {
+    "unknown option": (["--modl.x", 1], "--modl.x", "--model.x"),
+    "unknown network key": (["--model.generator.wdth", 1], "model.generator.wdth", "'width'"),
+    "unknown code key": (["--model.latent.codes.digit.wieght", 1], "digit.wieght", "'weight'"),
+    "wrong type": (["--trainer.max_steps", "many"], "trainer.max_steps", "int"),
+    "unknown objective": (["--model", "InfoGAM"], "InfoGAM", "'InfoGAN'"),
+    "nothing to train": (["--trainer.max_steps", 0], "max_steps is 0", "generator updates"),
+    "endless": (["--trainer.max_steps", -1], "never end", "--trainer.max_steps"),
+    "one category": (["--model.latent.codes.digit.size", 1], "'digit'", "2 or more"),
+    "missing checkpoint": (["--ckpt_path", "/no/such.ckpt"], "/no/such.ckpt", "does not exist"),
+    "nothing to resume": (["--ckpt_path", "last"], "no checkpoint to resume", "start without"),
+    "missing data": (["--data.fallback", "null"], "MNIST", "fallback"),
+    "batch too large": (["--data.batch_size", 100000], "100000", "lower the batch size"),
+    "unwritable folder": (["--runs", "/proc/nowhere"], "/proc/nowhere", "--runs"),
+    "linked seed": (["--model.seed", 3], "--model.seed", "--seed_everything"),
+    "bad clip": (["--model.updates.generator_clip_norm", -1], "generator_clip_norm", "positive"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_bad_input_is_refused_in_one_sentence(case, refused, tmp_path):
+    args, *expected = REFUSALS[case]
+    if "--runs" not in args:
+        args = [*args, "--runs", tmp_path]
+    sentence = refused("fit", "--config", TINY, *args)
+    for text in expected:
+        assert text in sentence
+
+
+def test_a_missing_or_broken_configuration_file_is_named(refused, tmp_path):
+    assert "nope.yaml" in refused("fit", "--config", tmp_path / "nope.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("model: {class_path: InfoGAN")
+    assert "error: " in refused("fit", "--config", broken)
+    assert "--config" in refused("fit")
+
+
+def test_unknown_commands_and_options_are_refused_with_the_nearest(refused, trained):
+    checkpoint = trained[0] / "checkpoints" / "last.ckpt"
+    assert "'traverse'" in refused("travers")
+    assert "'fit'" in refused("fitt")
+    assert "'--columns'" in refused("traverse", "--ckpt_path", checkpoint, "--colums", 3)
+    assert "--ckpt_path" in refused("sample")
+    assert "--ckpt_path" in refused("test")
+
+
+def test_codes_that_the_checkpoint_lacks_or_cannot_take_are_refused(refused, trained):
+    checkpoint = trained[0] / "checkpoints" / "last.ckpt"
+    sentence = refused("sample", "--ckpt_path", checkpoint, "--codes.colour", 1)
+    assert "'colour'" in sentence and "digit, style" in sentence
+    assert "from 0 to 9" in refused("sample", "--ckpt_path", checkpoint, "--codes.digit", 12)
+    assert "2 finite number(s)" in refused("sample", "--ckpt_path", checkpoint, "--codes.style", "[1]")
+    assert "'colour'" in refused("traverse", "--ckpt_path", checkpoint, "--code", "colour")
+
+
+def test_damaged_and_foreign_checkpoints_are_refused(refused, tmp_path):
+    damaged = tmp_path / "damaged.ckpt"
+    damaged.write_bytes(b"PK not a checkpoint")
+    assert "damaged" in refused("sample", "--ckpt_path", damaged)
+    foreign = tmp_path / "foreign.ckpt"
+    torch.save({"state_dict": {}}, foreign)
+    assert "not written by lightning_gans" in refused("sample", "--ckpt_path", foreign)
+
+
+def test_encode_refuses_what_is_no_image(refused, trained, tmp_path):
+    checkpoint = trained[0] / "checkpoints" / "last.ckpt"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "no images" in refused("encode", "--ckpt_path", checkpoint, empty)
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    assert "text.png" in refused("encode", "--ckpt_path", checkpoint, text)
+    assert "does not exist" in refused("encode", "--ckpt_path", checkpoint, tmp_path / "gone")

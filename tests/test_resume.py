@@ -1,0 +1,132 @@
+"""A resumed run equals the uninterrupted one bit for bit, wherever and however it was stopped."""
+
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_gans.__main__ import main
+from tests.cli_tools import TINY, call, start
+
+
+def state(folder: Path) -> dict:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def assert_same_run(folder: Path, reference: Path) -> None:
+    first, second = state(folder), state(reference)
+    assert first["global_step"] == second["global_step"]
+    assert first["state_dict"].keys() == second["state_dict"].keys()
+    for key, value in first["state_dict"].items():
+        assert torch.equal(value, second["state_dict"][key]), key
+    for mine, theirs in zip(first["optimizer_states"], second["optimizer_states"], strict=True):
+        for index, entry in mine["state"].items():
+            for key, value in entry.items():
+                assert torch.equal(torch.as_tensor(value), torch.as_tensor(theirs["state"][index][key])), key
+
+
+def wait_for(path: Path, process, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not path.is_file():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.01)
+
+
+# an epoch of the fallback digits has 1,297 // 100 = 12 steps: inside, just before, at and after its end
+@pytest.mark.parametrize("stop", [3, 11, 12, 13, 24])
+def test_stopping_after_any_step_and_resuming_is_exact(stop, trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        args = ["fit", "--config", str(TINY), "--runs", str(tmp_path), "--trainer.limit_val_batches", "0"]
+        assert main([*args, "--trainer.max_steps", str(stop)]) == 0
+        assert main([*args, "--ckpt_path", "last"]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    assert_same_run(tmp_path / "tiny" / "version_1", trained[0])
+
+
+def test_a_run_killed_without_warning_resumes_exactly_in_its_own_folder(trained, tmp_path):
+    process = start("fit", "--config", TINY, "--runs", tmp_path)
+    folder = tmp_path / "tiny" / "version_0"
+    wait_for(folder / "checkpoints" / "last.ckpt", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (folder / "finished.json").exists()
+    killed_at = state(folder)["global_step"]
+    assert 0 < killed_at < 30 and killed_at % 4 == 0
+    done = call("fit", "--config", TINY, "--runs", tmp_path, "--ckpt_path", "last")
+    assert done.returncode == 0, done.stderr
+    assert f"resuming from {folder}/checkpoints/last.ckpt at step {killed_at}" in done.stderr
+    assert_same_run(folder, trained[0])
+    # the log continues without gap or repetition
+    assert _logged_steps(folder) == _logged_steps(trained[0])
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_the_step_in_progress_and_resumes_exactly(number, status, trained, tmp_path):
+    # no checkpoint is due by itself: what is there was saved because of the signal
+    args = ["fit", "--config", TINY, "--runs", tmp_path, "--checkpoints.every_n_steps", 1000]
+    process = start(*args, "--trainer.max_steps", 100000, "--trainer.limit_val_batches", 0)
+    folder = tmp_path / "tiny" / "version_0"
+    wait_for(folder / "metrics.csv", process)
+    process.send_signal(number)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == status, error
+    assert "Traceback" not in error
+    assert f"stopped by {number.name} after step" in error and "--ckpt_path last" in error
+    stopped_at = state(folder)["global_step"]
+    longer = stopped_at + 5
+    done = call(*args, "--trainer.limit_val_batches", 0, "--ckpt_path", "last", "--trainer.max_steps", longer)
+    assert done.returncode == 0, done.stderr
+    whole = call(
+        *args, "--trainer.limit_val_batches", 0, "--experiment", "whole", "--trainer.max_steps", longer
+    )
+    assert whole.returncode == 0, whole.stderr
+    assert_same_run(folder, tmp_path / "whole" / "version_0")
+
+
+def test_resuming_under_changed_settings_prints_the_difference_and_refuses(trained, refused, tmp_path):
+    runs = tmp_path / "runs"
+    shutil.copytree(trained[0], runs / "tiny" / "version_0")
+    args = ["fit", "--config", TINY, "--runs", runs, "--ckpt_path", "last", "--trainer.max_steps", 31]
+    sentence = refused(*args, "--model.latent.codes.digit.weight", 0.5, "--seed_everything", 3)
+    assert "model.init_args.latent.codes.digit.weight: 1.0 -> 0.5" in sentence
+    assert "seed_everything: 0 -> 3" in sentence
+    assert "--allow_changed" in sentence
+    done = call(*args, "--model.latent.codes.digit.weight", 0.5, "--allow_changed", "true")
+    assert done.returncode == 0, done.stderr
+
+
+def test_another_objectives_checkpoint_is_refused_even_if_changes_are_allowed(trained, refused, tmp_path):
+    runs = tmp_path / "runs"
+    shutil.copytree(trained[0], runs / "tiny" / "version_0")
+    sentence = refused(
+        "fit", "--config", TINY, "--runs", runs, "--ckpt_path", "last", "--trainer.max_steps", 31,
+        "--model", "InfoGAN", "--allow_changed", "true",
+    )  # fmt: skip
+    assert "InvariantInfoGAN" in sentence and "asks for InfoGAN" in sentence
+
+
+def test_a_finished_run_is_neither_overwritten_nor_trained_again(trained, refused, tmp_path):
+    runs = tmp_path / "runs"
+    shutil.copytree(trained[0], runs / "tiny" / "version_0")
+    before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
+    sentence = refused("fit", "--config", TINY, "--runs", runs, "--ckpt_path", "last")
+    assert "already at step 30" in sentence
+    done = call("fit", "--config", TINY, "--runs", runs, "--ckpt_path", "last", "--trainer.max_steps", 32)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((runs / "tiny" / "version_1" / "finished.json").read_text()) == {"step": 32}
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def _logged_steps(folder: Path) -> list[str]:
+    lines = (folder / "metrics.csv").read_text().splitlines()
+    column = lines[0].split(",").index("step")
+    return [line.split(",")[column] for line in lines[1:]]

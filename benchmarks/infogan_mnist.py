@@ -81,6 +81,14 @@ def run_seed(options: argparse.Namespace, experiment: str, seed: int) -> dict[st
     }
 
 
+def command_line(options: argparse.Namespace, seeds: list[str]) -> str:
+    parts = ["python benchmarks/infogan_mnist.py", "--config", options.config, "--seeds", *seeds]
+    parts += ["--name", options.name] if options.name else []
+    parts += ["--threads", str(options.threads)] if options.threads else []
+    parts += ["--", *options.overrides] if options.overrides else []
+    return " ".join(parts)
+
+
 def write(record: Path, options: argparse.Namespace, seeds: dict[str, dict]) -> None:
     names = next(iter(seeds.values()))["scores"]
     summary = {}
@@ -96,7 +104,7 @@ def write(record: Path, options: argparse.Namespace, seeds: dict[str, dict]) -> 
     content = {
         "config": options.config,
         "overrides": options.overrides,
-        "command": "python benchmarks/infogan_mnist.py " + " ".join(sys.argv[1:]),
+        "command": command_line(options, list(seeds)),
         "version": __version__,
         "torch": torch.__version__,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, "

@@ -1,8 +1,10 @@
 """``python -m lightning_gans COMMAND``: every command, and how each of them ends."""
 
+import difflib
 import signal
 import sys
 
+TRAINING = ("fit", "validate", "test", "predict")
 COMMANDS = ("sample", "traverse", "encode")
 
 
@@ -12,12 +14,12 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         The exit status: 0 when done, 1 when training broke down, 2 on bad input, 128 + signal when stopped.
     """
-    if args is None:
-        # LightningCLI warns when it finds arguments in both places
-        args, sys.argv = sys.argv[1:], sys.argv[:1]
+    args = sys.argv[1:] if args is None else args
     from lightning_gans.errors import InputError, NonFiniteLoss
 
     try:
+        if args and not args[0].startswith("-") and args[0] not in TRAINING + COMMANDS:
+            raise InputError(unknown_command(args[0]))
         if args and args[0] in COMMANDS:
             from lightning_gans import commands
 
@@ -35,6 +37,13 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 128 + signal.SIGINT
+
+
+def unknown_command(name: str) -> str:
+    """What to say about a command that does not exist."""
+    close = difflib.get_close_matches(name, TRAINING + COMMANDS, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    return f"there is no command '{name}' among {', '.join(TRAINING + COMMANDS)}{hint}"
 
 
 def _train(run: object, args: list[str]) -> int:

@@ -35,11 +35,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise InputError(f"the checkpoint {path} {what}; name a file such as runs/<experiment>/<version>/checkpoints/last.ckpt")
+        raise InputError(
+            f"the checkpoint {path} {what}; name a file such as runs/<experiment>/<version>/checkpoints/last.ckpt"
+        )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise InputError(f"the checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or no checkpoint") from error
+        raise InputError(
+            f"the checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or no checkpoint"
+        ) from error
     if not isinstance(checkpoint, dict) or "lightning_gans" not in checkpoint:
         raise InputError(f"the checkpoint {path} was not written by lightning_gans")
     return checkpoint

@@ -87,8 +87,12 @@ class GanCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Arguments of the run rather than of the model, the data or the trainer."""
-        parser.add_argument("--experiment", type=str, default="default", help="Name of the experiment's folder in --runs.")
-        parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs: <runs>/<experiment>/<version>/.")
+        parser.add_argument(
+            "--experiment", type=str, default="default", help="Name of the experiment's folder in --runs."
+        )
+        parser.add_argument(
+            "--runs", type=str, default="runs", help="Folder of all runs: <runs>/<experiment>/<version>/."
+        )
         parser.add_argument(
             "--allow_changed",
             type=bool,
@@ -110,11 +114,17 @@ class GanCLI(LightningCLI):
         path = settings.get("ckpt_path")
         if self.subcommand == "fit":
             if settings.trainer.max_steps == 0:
-                raise InputError("trainer.max_steps is 0, so there is nothing to train; give the number of generator updates")
-            if settings.trainer.max_steps < 0 and settings.trainer.max_epochs in (None, -1) and not (
-                settings.trainer.max_time or settings.trainer.fast_dev_run
+                raise InputError(
+                    "trainer.max_steps is 0, so there is nothing to train; give the number of generator updates"
+                )
+            if (
+                settings.trainer.max_steps < 0
+                and settings.trainer.max_epochs in (None, -1)
+                and not (settings.trainer.max_time or settings.trainer.fast_dev_run)
             ):
-                raise InputError("training would never end; give --trainer.max_steps (generator updates) or --trainer.max_epochs")
+                raise InputError(
+                    "training would never end; give --trainer.max_steps (generator updates) or --trainer.max_epochs"
+                )
         elif path is None:
             raise InputError(f"`{self.subcommand}` needs a trained model; give --ckpt_path PATH")
         if path is not None:
@@ -239,7 +249,7 @@ class GanCLI(LightningCLI):
 
     @property
     def _folder(self) -> Path | None:
-        if self.trainer.fast_dev_run:
+        if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return None
         loggers = [logger for logger in self.trainer.loggers if isinstance(logger, RunLogger)]
         return loggers[0].folder if loggers else None
@@ -276,7 +286,9 @@ def with_checkpoint_config(args: list[str], folder: str) -> list[str]:
     Returns:
         The command line with --config, if there was none and the subcommand works on a checkpoint.
     """
-    if args[0] == "fit" or any(arg in ("-c", "--config", "-h", "--help") or arg.startswith("--config=") for arg in args):
+    if args[0] == "fit" or any(
+        arg in ("-c", "--config", "-h", "--help") or arg.startswith("--config=") for arg in args
+    ):
         return args
     path = None
     for index, arg in enumerate(args):
@@ -306,11 +318,15 @@ def refuse_linked(args: list[str]) -> None:
 
 def silence_lightning() -> None:
     """Leave out what Lightning says that is advertisement, or no news to our users."""
-    unwanted = ("litlogger", "`Trainer.fit` stopped", "TPU available", "Restoring states", "Loaded model weights")
+    unwanted = (
+        "litlogger",
+        "`Trainer.fit` stopped",
+        "TPU available",
+        "Restoring states",
+        "Loaded model weights",
+    )
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(
-            lambda record: not any(text in record.getMessage() for text in unwanted)
-        )
+        logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in unwanted))
     # we pass the arguments on that Lightning would find in sys.argv; ranks are started with those
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     # torch moved the class that Lightning asks for

@@ -30,9 +30,7 @@ class SentenceParser(LightningArgumentParser):
 
 def known_names(parser: Any) -> set[str]:
     """Every name that may be written on the command line or in a configuration file."""
-    names = {
-        action.dest for action in parser._actions if getattr(action, "dest", None) and action.dest != "help"
-    }
+    names = {action.dest for action in parser._actions if getattr(action, "dest", None) and action.dest != "help"}
     for package in (
         lightning_gans.objectives,
         lightning_gans.networks,

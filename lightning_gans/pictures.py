@@ -98,9 +98,7 @@ def image_grid(
     grid_width = columns * (cell_width + GAP) - GAP
     full_width = max(left + grid_width + MARGIN + overhang, 2 * MARGIN + _widest(title_lines, title_font))
 
-    picture = Image.new(
-        "L" if images.shape[2] == 1 else "RGB", (full_width, top + grid_height + MARGIN), "white"
-    )
+    picture = Image.new("L" if images.shape[2] == 1 else "RGB", (full_width, top + grid_height + MARGIN), "white")
     large = images.repeat_interleave(scale, 3).repeat_interleave(scale, 4).cpu()
     for row in range(rows):
         for column in range(columns):

@@ -1,11 +1,11 @@
 """Run folders: ``runs/<experiment>/<version>/`` with everything that one training run wrote.
 
-    config.yaml     the resolved configuration
-    checkpoints/    last.ckpt and, if asked for, step=N.ckpt
-    metrics.csv     what was logged, one row per logged step
-    scores.jsonl    scores with their protocol
-    samples/        pictures
-    finished.json   written at the end: the run reached its last step
+config.yaml     the resolved configuration
+checkpoints/    last.ckpt and, if asked for, step=N.ckpt
+metrics.csv     what was logged, one row per logged step
+scores.jsonl    scores with their protocol
+samples/        pictures
+finished.json   written at the end: the run reached its last step
 """
 
 import csv
@@ -178,7 +178,7 @@ def run_folder(trainer: Trainer) -> Path | None:
 
     None when nothing shall be written (a dry run, or a Trainer without our logger).
     """
-    if trainer.fast_dev_run:
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]
         return None
     for logger in trainer.loggers:
         if isinstance(logger, RunLogger):

@@ -69,9 +69,7 @@ def wrong_arrows(package: Path = PACKAGE) -> list[str]:
     """A sentence for each import that points up, or sideways where that is not allowed."""
     wrong = []
     for where, source, target in arrows(package):
-        sideways = (
-            source != target and {source, target} <= set(INDEPENDENT) and (source, target) not in EXCEPTIONS
-        )
+        sideways = source != target and {source, target} <= set(INDEPENDENT) and (source, target) not in EXCEPTIONS
         if LAYER_OF[target] > LAYER_OF[source] or sideways:
             wrong.append(f"{where}: {source} imports {target}")
     return wrong

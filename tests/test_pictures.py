@@ -37,9 +37,7 @@ def test_cells_hold_the_images_enlarged_without_smoothing(channels: int, mode: s
     assert (array[~covered] == 255).all()
 
 
-@pytest.mark.parametrize(
-    ("side", "cell"), [(1, 56), (8, 56), (28, 56), (32, 64), (48, 48), (64, 64), (128, 128)]
-)
+@pytest.mark.parametrize(("side", "cell"), [(1, 56), (8, 56), (28, 56), (32, 64), (48, 48), (64, 64), (128, 128)])
 def test_default_scale(side: int, cell: int) -> None:
     assert image_grid(noise(1, 1, 1, side, side)).size == (2 * MARGIN + cell,) * 2
 
@@ -47,9 +45,7 @@ def test_default_scale(side: int, cell: int) -> None:
 def test_labels_are_drawn_in_the_margins_and_never_cut() -> None:
     images = torch.zeros(2, 2, 1, 28, 28, dtype=torch.uint8)
     plain = image_grid(images)
-    picture = image_grid(
-        images, ["digit=3 → 7, 97 %", "–"], ["a column label of length", "–"], "title\ntwo" * 9
-    )
+    picture = image_grid(images, ["digit=3 → 7, 97 %", "–"], ["a column label of length", "–"], "title\ntwo" * 9)
     array = np.asarray(picture)
     left = MARGIN + pictures._widest([pictures._legible("digit=3 → 7, 97 %")], pictures._font(13))
     assert picture.width > left + plain.width - 2 * MARGIN

@@ -77,7 +77,7 @@ def test_a_signal_saves_the_step_in_progress_and_resumes_exactly(number, status,
     folder = tmp_path / "tiny" / "version_0"
     wait_for(folder / "metrics.csv", process)
     process.send_signal(number)
-    out, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=60)
     assert process.returncode == status, error
     assert "Traceback" not in error
     assert f"stopped by {number.name} after step" in error and "--ckpt_path last" in error
@@ -85,9 +85,7 @@ def test_a_signal_saves_the_step_in_progress_and_resumes_exactly(number, status,
     longer = stopped_at + 5
     done = call(*args, "--trainer.limit_val_batches", 0, "--ckpt_path", "last", "--trainer.max_steps", longer)
     assert done.returncode == 0, done.stderr
-    whole = call(
-        *args, "--trainer.limit_val_batches", 0, "--experiment", "whole", "--trainer.max_steps", longer
-    )
+    whole = call(*args, "--trainer.limit_val_batches", 0, "--experiment", "whole", "--trainer.max_steps", longer)
     assert whole.returncode == 0, whole.stderr
     assert_same_run(folder, tmp_path / "whole" / "version_0")
 

@@ -12,6 +12,7 @@ from lightning_gans.errors import InputError
 from lightning_gans.metrics import (
     CodeClassConfusion,
     InformationBound,
+    ProtocolValue,
     Score,
     adjusted_rand_index,
     append_scores,
@@ -42,9 +43,7 @@ class InformationPanel(Callback):
         dead_code_after: Generator updates from which a code that the generator ignores is warned about.
     """
 
-    def __init__(
-        self, generated_images: int = 5000, matching_images: int = 10000, dead_code_after: int = 1000
-    ):
+    def __init__(self, generated_images: int = 5000, matching_images: int = 10000, dead_code_after: int = 1000):
         for name, value in (("generated_images", generated_images), ("matching_images", matching_images)):
             if value < 1:
                 raise InputError(f"information.{name} is {value}, but must be 1 or more")
@@ -113,9 +112,7 @@ class InformationPanel(Callback):
             )
         return measured
 
-    def _classes(
-        self, trainer: Trainer, module: InfoGAN, data: ImageDataModule, stage: str
-    ) -> list["Measured"]:
+    def _classes(self, trainer: Trainer, module: InfoGAN, data: ImageDataModule, stage: str) -> list["Measured"]:
         measured: list[Measured] = []
         fitted_on = _confusions(trainer, module, data, data.split("train"), self.matching_images)
         held_out = _confusions(trainer, module, data, data.split(stage), None)
@@ -132,8 +129,8 @@ class InformationPanel(Callback):
             ]
         return measured
 
-    def _protocol(self, module: Adversarial, data: object, stage: str) -> dict[str, str | int | bool]:
-        protocol: dict[str, str | int | bool] = {
+    def _protocol(self, module: Adversarial, data: object, stage: str) -> dict[str, ProtocolValue]:
+        protocol: dict[str, ProtocolValue] = {
             "objective": type(module).__name__,
             "split": stage,
             "n_generated": self.generated_images,

@@ -91,8 +91,8 @@ def read_image(file: Path, shape: tuple[int, int, int]) -> Tensor:
 
     channels, height, width = shape
     try:
-        with Image.open(file) as image:
-            image = image.convert("L" if channels == 1 else "RGB")
+        with Image.open(file) as opened:
+            image: Image.Image = opened.convert("L" if channels == 1 else "RGB")
             if image.size != (width, height):
                 image = image.resize((width, height), Image.Resampling.LANCZOS)
             array = numpy.array(image)

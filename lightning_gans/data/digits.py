@@ -38,9 +38,7 @@ def load_digits_split(name: str) -> ImageSplit:
         chosen.append(of_class[parts[name]])
     index = torch.cat(chosen).sort().values
 
-    images = torch.from_numpy(digits.images)[
-        index, None
-    ].double()  # double: one rounding, the same everywhere
+    images = torch.from_numpy(digits.images)[index, None].double()  # double: one rounding, the same everywhere
     images = functional.interpolate(images, size=(20, 20), mode="bilinear") * (255 / 16)
     images = images.add(0.5).floor().clamp(0, 255).to(torch.uint8)
     return ImageSplit(functional.pad(images, (4, 4, 4, 4)), labels[index])

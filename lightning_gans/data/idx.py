@@ -55,6 +55,5 @@ def read_idx(path: Path, checksum: str | None = None) -> Tensor:
 
 def _damaged(path: Path, difference: str) -> InputError:
     return InputError(
-        f"{path} is damaged: {difference}; delete it, and run again with download enabled or put a sound "
-        "copy there."
+        f"{path} is damaged: {difference}; delete it, and run again with download enabled or put a sound copy there."
     )

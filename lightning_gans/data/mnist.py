@@ -64,9 +64,7 @@ class MNIST(ImageDataModule):
     ) -> None:
         super().__init__(batch_size, seed, evaluation_batch_size)
         if dataset not in get_args(DatasetName):
-            raise InputError(
-                f"There is no dataset {dataset!r}; choose one of {', '.join(get_args(DatasetName))}."
-            )
+            raise InputError(f"There is no dataset {dataset!r}; choose one of {', '.join(get_args(DatasetName))}.")
         if fallback not in ("digits", None):
             raise InputError(f"There is no fallback {fallback!r}; choose digits, or null for none.")
         if not 0 < validation_size < _TRAINING_IMAGES:
@@ -144,9 +142,7 @@ class MNIST(ImageDataModule):
         """See to it that the files are there, or, for the training files, that the fallback can be used."""
         if not self._missing(part):
             return
-        if (
-            download and self.download and not self._download_error
-        ):  # one attempt: without a network it takes time
+        if download and self.download and not self._download_error:  # one attempt: without a network it takes time
             self._download_error = _download(_TORCHVISION_CLASS[self.dataset], self._raw)
         missing = self._missing(part)
         if missing and (part == "test" or self.fallback is None):
@@ -154,8 +150,8 @@ class MNIST(ImageDataModule):
             mirror = _torchvision_class(_TORCHVISION_CLASS[self.dataset]).mirrors[0]
             raise InputError(
                 f"{' and '.join(missing)} of {self.dataset} not found in {self._raw}{why}; download "
-                f"{' and '.join(f'{mirror}{name}.gz' for name in missing)} and unpack there, or set the data "
-                "root to a folder that has them."
+                f"{' and '.join(f'{mirror}{name}.gz' for name in missing)} and unpack there, set "
+                "LIGHTNING_GANS_DATA to a folder that has them, or allow other images with --data.fallback digits"
             )
 
 

@@ -115,8 +115,8 @@ class Code:
         sigma: float | str = 1.0 if self.sigma is None else self.sigma
         if sigma != "learned" and not float(sigma) > 0:
             raise InputError(f"{where} has sigma {sigma}, but it must be positive, or 'learned'")
-        sigma_range = (0.05, 1.0) if self.sigma_range is None else tuple(self.sigma_range)
-        if not 0 < sigma_range[0] < sigma_range[1]:
+        smallest, largest = sigma_range = (0.05, 1.0) if self.sigma_range is None else self.sigma_range
+        if not 0 < smallest < largest:
             raise InputError(f"{where} has sigma_range {sigma_range}, but needs 0 < smallest < largest")
         if self.distribution == "gaussian":
             return GaussianCode(name, dim, sigma, sigma_range)

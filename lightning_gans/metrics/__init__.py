@@ -10,6 +10,7 @@ from lightning_gans.metrics.clustering import (
 )
 from lightning_gans.metrics.information import CodeInformation, InformationBound
 from lightning_gans.metrics.score import (
+    ProtocolValue,
     Score,
     append_scores,
     format_table,
@@ -22,6 +23,7 @@ __all__ = [
     "CodeInformation",
     "InformationBound",
     "Matching",
+    "ProtocolValue",
     "Score",
     "adjusted_rand_index",
     "append_scores",

@@ -67,9 +67,7 @@ class CodeClassConfusion(Metric):
             InputError: If the two are not int64 vectors of one length.
         """
         if categories.dtype != torch.int64 or labels.dtype != torch.int64:
-            raise InputError(
-                f"categories and labels must be int64, not {categories.dtype} and {labels.dtype}"
-            )
+            raise InputError(f"categories and labels must be int64, not {categories.dtype} and {labels.dtype}")
         if categories.ndim != 1 or categories.shape != labels.shape:
             raise InputError(
                 "categories and labels must be vectors of one length, "
@@ -143,9 +141,7 @@ class Matching:
 
     def order(self) -> list[int]:
         """Sort the categories by the class they stand for, then by index; those without class come last."""
-        return sorted(
-            range(len(self.classes)), key=lambda k: (self.classes[k] == UNMATCHED, self.classes[k], k)
-        )
+        return sorted(range(len(self.classes)), key=lambda k: (self.classes[k] == UNMATCHED, self.classes[k], k))
 
     def describe(self, k: int, code_name: str, class_names: Sequence[str] | None = None) -> str:
         """Say in a few words what category ``k`` of a code means.
@@ -278,9 +274,7 @@ def adjusted_rand_index(counts: Tensor) -> float:
 def _checked(counts: Tensor) -> Tensor:
     """The counts on the CPU, after refusing what is not a confusion of at least one image."""
     if counts.ndim != 2 or counts.is_floating_point() or counts.is_complex() or counts.dtype == torch.bool:
-        raise InputError(
-            f"counts must be integers of shape (K, Y), not {counts.dtype} of shape {tuple(counts.shape)}"
-        )
+        raise InputError(f"counts must be integers of shape (K, Y), not {counts.dtype} of shape {tuple(counts.shape)}")
     counts = counts.detach().cpu().long()
     if bool((counts < 0).any()) or not bool(counts.any()):
         raise InputError("counts must be non-negative and hold at least one image")
@@ -290,9 +284,7 @@ def _checked(counts: Tensor) -> Tensor:
 def _matching(counts: Tensor, classes: Sequence[int], method: Method) -> Matching:
     """Add to the classes how pure each category is."""
     sizes = counts.sum(1).tolist()
-    purity = [
-        int(counts[k, y]) / sizes[k] if sizes[k] and y != UNMATCHED else 0.0 for k, y in enumerate(classes)
-    ]
+    purity = [int(counts[k, y]) / sizes[k] if sizes[k] and y != UNMATCHED else 0.0 for k, y in enumerate(classes)]
     return Matching(tuple(classes), tuple(purity), method)
 
 

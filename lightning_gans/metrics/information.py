@@ -44,6 +44,7 @@ class InformationBound(Metric):
     """
 
     full_state_update = False
+    count: Tensor
 
     def __init__(self, latent: LatentSpec):
         super().__init__()

@@ -67,9 +67,7 @@ def append_scores(path: str | Path, scores: Sequence[Score], version: str | None
     if version is None:
         from lightning_gans import __version__ as version
     time = datetime.now(UTC).isoformat(timespec="seconds")
-    lines = "".join(
-        json.dumps(_record(score) | {"time": time, "version": version}) + "\n" for score in scores
-    )
+    lines = "".join(json.dumps(_record(score) | {"time": time, "version": version}) + "\n" for score in scores)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     end = _mend_end(path)
@@ -156,10 +154,7 @@ def format_table(scores: Sequence[Score]) -> str:
 
     widths = [max(map(len, [name, *cells])) for name, cells in columns.items()]
     rows = [columns.keys(), *zip(*columns.values(), strict=True)]
-    lines = [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     protocol = ", ".join(f"{key}={_word(values[key][0])}" for key in common)
     return "\n".join([*lines, f"protocol: {protocol or 'nothing in common'}"])
 

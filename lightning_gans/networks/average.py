@@ -32,7 +32,7 @@ class ExponentialMovingAverage(nn.Module):
             step: Number of updates before this one.
         """
         decay = min(self.decay, (1 + step) / (10 + step))
-        averages = list(self.network.parameters())
+        averages = [average.detach() for average in self.network.parameters()]
         torch._foreach_lerp_(averages, [p.detach() for p in network.parameters()], 1 - decay)
         for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
             average.copy_(buffer)

@@ -182,7 +182,7 @@ class Adversarial(LightningModule, ABC):
         self._take_turn(generator, discriminator, self.generator_loss, batches[-accumulate:], step, 0)
         if self.average is not None:
             self.average.update(self.generator, step)
-        if self.global_step % self.trainer.log_every_n_steps == 0:
+        if self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log_means()
 
     def _take_turn(
@@ -197,11 +197,10 @@ class Adversarial(LightningModule, ABC):
         is_generator = player.name == "generator"
         optimizers = self.optimizers()
         assert isinstance(optimizers, list)
-        optimizer = optimizers[is_generator]
+        wrapped = optimizers[is_generator]
         # Lightning's clock ticks when one of *its* optimizers steps. The discriminator's is stepped
         # underneath, so that the clock counts generator updates only.
-        if not is_generator:
-            optimizer = optimizer.optimizer
+        optimizer = wrapped if is_generator else wrapped.optimizer
         with frozen([opponent]):
             optimizer.zero_grad()
             total: Tensor | float = 0.0
@@ -336,14 +335,13 @@ class Adversarial(LightningModule, ABC):
         objective = saved.get("objective")
         if objective != type(self).__name__:
             raise InputError(
-                f"the checkpoint holds the objective {objective}, but the configuration asks for "
-                f"{type(self).__name__}"
+                f"the checkpoint holds the objective {objective}, but the configuration asks for {type(self).__name__}"
             )
         self.findings = saved.get("findings", {})
         self.trained_steps = saved.get("step", 0)
 
 
-class evaluation_mode:  # noqa: N801 - a context manager, named as torch names its own
+class evaluation_mode:
     """Within this context the networks are in evaluation mode; each layer's own mode is restored after."""
 
     def __init__(self, *networks: nn.Module):
@@ -357,5 +355,3 @@ class evaluation_mode:  # noqa: N801 - a context manager, named as torch names i
     def __exit__(self, *_: object) -> None:
         for layer, mode in zip(self.layers, self.modes, strict=True):
             layer.training = mode
-
-

@@ -46,7 +46,14 @@ class GAN(Adversarial):
         seed: int = 0,
     ):
         super().__init__(
-            generator, discriminator, latent, generator_optimizer, discriminator_optimizer, updates, ema_decay, seed
+            generator,
+            discriminator,
+            latent,
+            generator_optimizer,
+            discriminator_optimizer,
+            updates,
+            ema_decay,
+            seed,
         )
         self.adversarial_loss = gan_losses.GENERATOR_LOSSES[generator_loss]
 

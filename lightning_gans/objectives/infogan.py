@@ -67,7 +67,14 @@ class InfoGAN(Adversarial):
         seed: int = 0,
     ):
         super().__init__(
-            generator, discriminator, latent, generator_optimizer, discriminator_optimizer, updates, ema_decay, seed
+            generator,
+            discriminator,
+            latent,
+            generator_optimizer,
+            discriminator_optimizer,
+            updates,
+            ema_decay,
+            seed,
         )
         if not latent.codes:
             raise InputError(f"{type(self).__name__} needs at least one latent code; add one under latent.codes")

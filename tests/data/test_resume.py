@@ -23,9 +23,7 @@ def run(tmp_path: Path, stops: list[int], options: dict, hook: str = "on_train_b
         witness = Witness()
         callbacks = [SaveAt(tmp_path / f"{stop}.ckpt", stop, hook)] if stop else []
         try:
-            trainer(tmp_path, *callbacks, **options).fit(
-                witness, NumberedImages(batch_size=4), ckpt_path=checkpoint
-            )
+            trainer(tmp_path, *callbacks, **options).fit(witness, NumberedImages(batch_size=4), ckpt_path=checkpoint)
         except Killed:
             checkpoint = tmp_path / f"{stop}.ckpt"
         seen += witness.seen
@@ -37,9 +35,7 @@ def assert_same(resumed, whole):
     assert torch.equal(resumed[1], whole[1])
 
 
-@pytest.mark.parametrize(
-    "options", [BY_EPOCHS, BY_STEPS, BY_STEPS | VALIDATING], ids=["epochs", "steps", "val"]
-)
+@pytest.mark.parametrize("options", [BY_EPOCHS, BY_STEPS, BY_STEPS | VALIDATING], ids=["epochs", "steps", "val"])
 def test_resume_is_exact_at_every_kind_of_step(tmp_path, options):
     whole = run(tmp_path, [], options)
     assert len(whole[0]) == 3 * ROUNDS
@@ -105,9 +101,7 @@ def test_loaders_do_not_touch_the_global_generator():
 
 
 def test_a_round_feeds_all_batches_of_a_step(tmp_path):
-    trainer(tmp_path, max_epochs=1).fit(
-        witness := Witness(real_batches_per_step=2), NumberedImages(batch_size=5)
-    )
+    trainer(tmp_path, max_epochs=1).fit(witness := Witness(real_batches_per_step=2), NumberedImages(batch_size=5))
     assert [len(images) for images in witness.seen] == [10, 10]
 
 
@@ -132,9 +126,7 @@ def test_other_data_are_refused(tmp_path):
         trainer(tmp_path).fit(Witness(), OtherImages(batch_size=4), ckpt_path=tmp_path / "7.ckpt")
 
 
-@pytest.mark.parametrize(
-    ("change", "words"), [({"batch_size": 5}, "images per step 4"), ({"seed": 1}, "seed 0")]
-)
+@pytest.mark.parametrize(("change", "words"), [({"batch_size": 5}, "images per step 4"), ({"seed": 1}, "seed 0")])
 def test_an_epoch_cannot_be_continued_in_another_order(tmp_path, change, words):
     run(tmp_path, [7, 10], BY_EPOCHS)
     other = NumberedImages(**({"batch_size": 4} | change))

@@ -32,9 +32,7 @@ def test_ranks_together_see_the_rounds_of_one_process(world_size, batches):
 
 
 def test_order_is_a_function_of_seed_and_epoch():
-    orders = {
-        (seed, epoch): tuple(epoch_order(50, seed, epoch).tolist()) for seed in range(4) for epoch in range(4)
-    }
+    orders = {(seed, epoch): tuple(epoch_order(50, seed, epoch).tolist()) for seed in range(4) for epoch in range(4)}
     assert len(set(orders.values())) == len(orders)  # in particular (0, 1) is not (1, 0)
     assert all(tuple(epoch_order(50, *key).tolist()) == order for key, order in orders.items())
 

@@ -67,12 +67,8 @@ def test_the_losses_are_the_logarithms_of_probabilities(real: list[float], fake:
         rtol=1e-12,
         atol=2 * LINEAR,
     )
-    torch.testing.assert_close(
-        gan_losses.minimax(double(fake)), not_fake.log().mean(), rtol=1e-12, atol=LINEAR
-    )
-    torch.testing.assert_close(
-        gan_losses.non_saturating(double(fake)), -d_fake.log().mean(), rtol=1e-12, atol=LINEAR
-    )
+    torch.testing.assert_close(gan_losses.minimax(double(fake)), not_fake.log().mean(), rtol=1e-12, atol=LINEAR)
+    torch.testing.assert_close(gan_losses.non_saturating(double(fake)), -d_fake.log().mean(), rtol=1e-12, atol=LINEAR)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

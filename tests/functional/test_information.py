@@ -44,9 +44,7 @@ def test_the_categorical_entropy_is_scipys_and_at_most_log_k(weights: list[float
 
 
 def test_a_uniform_categorical_code_holds_log_k_and_a_certain_one_nothing() -> None:
-    assert information.categorical_entropy(double([0.1] * 10)).item() == pytest.approx(
-        math.log(10), abs=1e-15
-    )
+    assert information.categorical_entropy(double([0.1] * 10)).item() == pytest.approx(math.log(10), abs=1e-15)
     assert information.categorical_entropy(double([0, 1, 0])).item() == 0
 
 
@@ -71,9 +69,7 @@ def test_the_categorical_log_likelihood_is_scipys(seed: int) -> None:
     index = random.integers(4, size=5)
     found = information.categorical_log_likelihood(double(logits), torch.from_numpy(index))
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    expected = [
-        stats.multinomial(1, row / row.sum()).logpmf(np.eye(4)[i]) for row, i in zip(p, index, strict=True)
-    ]
+    expected = [stats.multinomial(1, row / row.sum()).logpmf(np.eye(4)[i]) for row, i in zip(p, index, strict=True)]
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-12)
 
 
@@ -142,9 +138,7 @@ def test_any_other_categorical_posterior_is_below_the_mutual_information(seed: i
 
 def test_the_bound_of_a_categorical_code_that_is_read_without_error_is_its_entropy() -> None:
     prior = np.array([0.7, 0.2, 0.1])
-    assert categorical_bound(prior, np.diag(prior), 1e4 * np.eye(3)) == pytest.approx(
-        stats.entropy(prior), abs=1e-12
-    )
+    assert categorical_bound(prior, np.diag(prior), 1e4 * np.eye(3)) == pytest.approx(stats.entropy(prior), abs=1e-12)
 
 
 def test_the_bound_of_a_posterior_that_only_knows_the_prior_is_zero() -> None:
@@ -229,9 +223,7 @@ def test_a_gaussian_channel_read_by_its_posterior_gives_half_the_log_of_one_plus
 
 @quick
 @given(st.integers(0, 10_000), st.floats(-3, 3))
-def test_the_calibrated_bound_is_the_best_that_any_constant_sigma_attains(
-    seed: int, log_sigma: float
-) -> None:
+def test_the_calibrated_bound_is_the_best_that_any_constant_sigma_attains(seed: int, log_sigma: float) -> None:
     random = np.random.default_rng(seed)
     value = double(random.uniform(-1, 1, size=(40, 1)))
     mean = value + double(random.normal(scale=0.4, size=(40, 1)))

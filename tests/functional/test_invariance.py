@@ -31,12 +31,7 @@ def by_definition(first: Tensor, second: Tensor) -> float:
     ]
     rows = [sum(row) for row in p]
     columns = [sum(column) for column in zip(*p, strict=True)]
-    return sum(
-        p[i][j] * math.log(p[i][j] / (rows[i] * columns[j]))
-        for i in range(k)
-        for j in range(k)
-        if p[i][j] > 0
-    )
+    return sum(p[i][j] * math.log(p[i][j] / (rows[i] * columns[j])) for i in range(k) for j in range(k) if p[i][j] > 0)
 
 
 @pytest.mark.parametrize("k", [2, 3, 10])
@@ -71,9 +66,7 @@ def test_views_that_always_say_the_prior_share_nothing() -> None:
 @quick
 @given(seeds, sizes, st.floats(0.01, 50))
 def test_the_information_lies_between_zero_and_log_k(seed: int, k: int, sharpness: float) -> None:
-    value = paired_mutual_information(
-        predictions(seed, 9, k, sharpness), predictions(seed + 1, 9, k, sharpness)
-    ).item()
+    value = paired_mutual_information(predictions(seed, 9, k, sharpness), predictions(seed + 1, 9, k, sharpness)).item()
     assert -1e-13 <= value <= math.log(k) + 1e-13
 
 

@@ -94,10 +94,7 @@ def test_rotations_keep_the_distance_to_the_centre_and_are_uniform_in_angle() ->
 
 
 def test_rotations_turn_the_whole_image_by_one_angle() -> None:
-    turned = [
-        centroids(random_affine(blob(x, y), source(), **STILL | {"rotation": 30.0}))
-        for x, y in [(8, 0), (0, 6)]
-    ]
+    turned = [centroids(random_affine(blob(x, y), source(), **STILL | {"rotation": 30.0})) for x, y in [(8, 0), (0, 6)]]
     first, second = (np.arctan2(y, x) for x, y in turned)
     np.testing.assert_allclose(second - first, math.pi / 2, atol=0.01)
 

@@ -1,6 +1,7 @@
 """From a checkpoint file alone to a usable model and its data."""
 
 import copy
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,13 @@ def configuration(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any
         raise InputError(
             f"the checkpoint {path} carries no configuration (it was not written by `fit`), so it cannot be used alone"
         )
-    return copy.deepcopy(config)
+    config = copy.deepcopy(config)
+    data = (config.get("data") or {}).get("init_args", {})
+    # a checkpoint that was carried to another machine finds the data where that machine says they are
+    here = os.environ.get("LIGHTNING_GANS_DATA")
+    if here and "root" in data and not Path(data["root"]).exists():
+        data["root"] = here
+    return config
 
 
 def load_module(path: str | Path, device: str | torch.device = "cpu") -> Adversarial:
@@ -80,7 +87,7 @@ def load_module(path: str | Path, device: str | torch.device = "cpu") -> Adversa
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(Adversarial, "model")
     try:
-        module = parser.instantiate_classes(parser.parse_object({"model": config["model"]})).model
+        module = parser.instantiate(parser.parse_object({"model": config["model"]})).model
         module.load_state_dict(checkpoint["state_dict"])
     except Exception as error:
         if found := input_error_within(error):
@@ -102,7 +109,7 @@ def load_data(path: str | Path) -> LightningDataModule:
     config = configuration(read_checkpoint(path), path)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
-    return parser.instantiate_classes(parser.parse_object({"data": config["data"]})).data
+    return parser.instantiate(parser.parse_object({"data": config["data"]})).data
 
 
 def require_same_settings(saved: dict[str, Any], now: dict[str, Any]) -> None:

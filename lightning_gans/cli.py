@@ -152,7 +152,7 @@ class GanCLI(LightningCLI):
             self._resume_folder = folder
 
     def _plain_config(self) -> dict[str, Any]:
-        dumped = yaml.safe_load(self.parser.dump(self.config, skip_link_targets=True, skip_none=False))
+        dumped = yaml.safe_load(self.parser.dump(self.config, skip_link_targets=True, skip_unset=False))
         section = dumped[self.subcommand]
         return {key: section[key] for key in SECTIONS if key in section}
 
@@ -202,6 +202,8 @@ class GanCLI(LightningCLI):
             return
         with atomic_path(folder / CONFIG) as temporary:
             temporary.write_text(yaml.safe_dump(self.plain_config, sort_keys=False))
+        for logger in self.trainer.loggers:
+            logger.log_hyperparams(self.plain_config)
         if self._resume is not None:
             say(f"resuming from {self._resume} at step {self._resume_step}")
         say(f"writing to {folder}")

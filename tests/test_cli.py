@@ -268,3 +268,37 @@ def test_encode_refuses_what_is_no_image(refused, trained, tmp_path):
     text.write_text("no picture")
     assert "text.png" in refused("encode", "--ckpt_path", checkpoint, text)
     assert "does not exist" in refused("encode", "--ckpt_path", checkpoint, tmp_path / "gone")
+
+
+def test_a_diverging_run_stops_with_the_player_and_keeps_the_state_apart(tmp_path):
+    done = call("fit", "--config", TINY, "--runs", tmp_path, "--model.discriminator_optimizer.lr", "1e30")
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    sentence = done.stderr[done.stderr.index("training stopped: ") :]
+    assert "loss was not finite in step" in sentence and "last finite losses" in sentence
+    checkpoints = tmp_path / "tiny" / "version_0" / "checkpoints"
+    kept = list(checkpoints.glob("post_mortem_step=*.ckpt"))
+    assert len(kept) == 1 and str(kept[0]) in sentence
+    assert not (tmp_path / "tiny" / "version_0" / "finished.json").exists()
+    last = checkpoints / "last.ckpt"
+    if last.exists():
+        weights = torch.load(last, weights_only=True)["state_dict"].values()
+        assert all(torch.isfinite(w.float()).all() for w in weights)
+
+
+def test_the_wandb_overlay_logs_metrics_pictures_and_configuration_offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    overlay = Path(__file__).parents[1] / "conf" / "wandb.yaml"
+    done = call("fit", "--config", TINY, "--config", overlay, "--runs", tmp_path, "--trainer.max_steps", 10)
+    assert done.returncode == 0, done.stderr
+    # our own folder is complete beside it
+    assert (tmp_path / "tiny" / "version_0" / "metrics.csv").is_file()
+    (offline,) = (tmp_path / "wandb").glob("offline-run-*")
+    pictures = {path.name.rsplit("_", 2)[0] for path in (offline / "files").rglob("*.png")}
+    assert pictures == {"samples", "traverse_digit", "traverse_style[0]", "traverse_style[1]"}
+
+
+def test_validate_works_from_the_checkpoint_alone(trained):
+    done = call("validate", "--ckpt_path", trained[0] / "checkpoints" / "last.ckpt")
+    assert done.returncode == 0, done.stderr
+    assert "split=validation" in done.stdout

@@ -58,7 +58,8 @@ class InformationPanel(Callback):
             return
         pl_module.log("step", float(pl_module.global_step))
         values = self._measure(trainer, pl_module, "validation")
-        pl_module.log_dict(values)
+        # equal on all ranks already: sync_dist says so to Lightning
+        pl_module.log_dict(values, sync_dist=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the final state, unless the last validation was of it."""
@@ -69,7 +70,7 @@ class InformationPanel(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on the test images and log."""
-        pl_module.log_dict(self._measure(trainer, pl_module, "test"))
+        pl_module.log_dict(self._measure(trainer, pl_module, "test"), sync_dist=True)
 
     @torch.no_grad()
     def _measure(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:

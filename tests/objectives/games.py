@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.utils.data import DataLoader
 
-from lightning_gans.latent import Code, LatentSpec, Noise
+from lightning_gans.latent import Code, Latent, LatentSpec, Noise
 from lightning_gans.networks import Discriminator, Generator
 from lightning_gans.objectives import (
     GAN,
@@ -42,8 +42,12 @@ class TinyGenerator(Generator):
         super().__init__()
         self.input_size = input_size
         self.layers = nn.Sequential(
-            nn.Linear(input_size, 6), nn.Tanh(), nn.Linear(6, SIDE * SIDE), nn.Sigmoid(), nn.Unflatten(1, (1, SIDE, SIDE))
-        )  # fmt: skip
+            nn.Linear(input_size, 6),
+            nn.Tanh(),
+            nn.Linear(6, SIDE * SIDE),
+            nn.Sigmoid(),
+            nn.Unflatten(1, self.image_shape),
+        )
 
     def forward(self, latent: Tensor) -> Tensor:
         return self.layers(latent)
@@ -60,16 +64,17 @@ class TinyDiscriminator(Discriminator):
 
 
 class BrokenDiscriminator(TinyDiscriminator):
-    """Puts out ``value`` in the given calls; an unbroken step of GAN calls it for real, fake, fake."""
+    """Adds ``value`` to its logits in the given calls; a step of GAN calls it for real, fake, fake."""
 
     def __init__(self, calls: Iterable[int], value: float = float("nan")):
+        torch.manual_seed(0)
         super().__init__()
         self.calls, self.value = set(calls), value
         self.counter = itertools.count()
 
     def forward(self, images: Tensor) -> Tensor:
         broken = next(self.counter) in self.calls
-        return super().forward(images) * self.value if broken else super().forward(images)
+        return super().forward(images) + (self.value if broken else 0.0)
 
 
 def latent_spec(weight: float = 1.0) -> LatentSpec:
@@ -110,7 +115,8 @@ def play(
     module: Adversarial, steps: int = 1, size: int = BATCH, callbacks: Iterable[Callback] = (), **options: Any
 ) -> Trainer:
     """Train for some steps with Lightning's own loop."""
-    validation = options.pop("validation", None)
+    validation, checkpoint = options.pop("validation", None), options.pop("checkpoint", None)
+    data = options.pop("data", None) or loader(size)
     trainer = Trainer(
         max_steps=steps,
         accelerator="cpu",
@@ -122,8 +128,20 @@ def play(
         callbacks=list(callbacks),
         **{"log_every_n_steps": 1, "num_sanity_val_steps": 0} | options,
     )
-    trainer.fit(module, loader(size), validation)
+    trainer.fit(module, data, validation, ckpt_path=checkpoint)
     return trainer
+
+
+def draw(module: Adversarial, n: int = BATCH, seed: int = 7) -> Latent:
+    """A batch of latents in double precision."""
+    latent = module.latent.sample(n, torch.Generator().manual_seed(seed))
+    codes = {name: v.double() if v.is_floating_point() else v for name, v in latent.codes.items()}
+    return Latent(latent.flat.double(), codes)
+
+
+def real_doubles(n: int = BATCH, seed: int = 0) -> Tensor:
+    """Real images in the generator's range, in double precision."""
+    return real_images(n, seed).double() / 255
 
 
 def weights_of(*networks: nn.Module) -> list[Tensor]:

@@ -1,10 +1,7 @@
 """The command line for training: LightningCLI with one clock, run folders and exact resumption."""
 
-import logging
-import re
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 import lightning_gans.data
 import lightning_gans.networks  # noqa: F401 - registers short class names
+from lightning_gans.arguments import refuse_linked, silence_lightning, with_checkpoint_config
 from lightning_gans.callbacks import GameProgress, GracefulStop, InformationPanel, Pictures, RunCheckpoints
 from lightning_gans.checkpoint import SECTIONS, configuration, read_checkpoint, require_same_settings
 from lightning_gans.commands.encode import code_records, write
@@ -276,65 +274,6 @@ def _config_action() -> Any:
 def say(message: str) -> None:
     """Tell a person something that is no result, on stderr."""
     print(message, file=sys.stderr, flush=True)
-
-
-def with_checkpoint_config(args: list[str], folder: str) -> list[str]:
-    """Let a checkpoint speak for itself: without --config, take the configuration that it carries.
-
-    Args:
-        args: The command line, subcommand first.
-        folder: Where to put the configuration for the parser to read.
-
-    Returns:
-        The command line with --config, if there was none and the subcommand works on a checkpoint.
-    """
-    if args[0] == "fit" or any(
-        arg in ("-c", "--config", "-h", "--help") or arg.startswith("--config=") for arg in args
-    ):
-        return args
-    path = None
-    for index, arg in enumerate(args):
-        if arg == "--ckpt_path" and index + 1 < len(args):
-            path = args[index + 1]
-        elif arg.startswith("--ckpt_path="):
-            path = arg.partition("=")[2]
-    if path is None:
-        raise InputError(f"`{args[0]}` needs a trained model; give --ckpt_path PATH")
-    if path == "last":
-        raise InputError("--ckpt_path last needs to know the experiment; give --config too, or the checkpoint's path")
-    config = Path(folder) / "checkpoint_config.yaml"
-    config.write_text(yaml.safe_dump(configuration(read_checkpoint(path), path)))
-    return [args[0], "--config", str(config), *args[1:]]
-
-
-def refuse_linked(args: list[str]) -> None:
-    """Refuse options that are set from others and would be ignored.
-
-    Raises:
-        InputError: If one of them is given.
-    """
-    for arg in args:
-        if re.match(r"--(model|data)\.(init_args\.)?seed\b", arg):
-            raise InputError(f"{arg.partition('=')[0]} is set from --seed_everything; give that instead")
-
-
-def silence_lightning() -> None:
-    """Leave out what Lightning says that is advertisement, or no news to our users."""
-    unwanted = (
-        "litlogger",
-        "`Trainer.fit` stopped",
-        "TPU available",
-        "Restoring states",
-        "Loaded model weights",
-    )
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in unwanted))
-    # we pass the arguments on that Lightning would find in sys.argv; ranks are started with those
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-    # torch moved the class that Lightning asks for
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec")
-    # our loaders index tensors in memory: workers would only slow them down
-    warnings.filterwarnings("ignore", message=".*does not have many workers")
 
 
 def run(args: list[str]) -> None:

@@ -8,7 +8,6 @@ mean the same thing.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,43 +16,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import lightning_gans
-from lightning_gans.errors import InputError, NonFiniteLoss
+from lightning_gans.errors import InputError
 from lightning_gans.images import to_float, to_uint8
 from lightning_gans.latent import Latent, LatentSpec
 from lightning_gans.networks import Discriminator, ExponentialMovingAverage, Generator
-from lightning_gans.objectives.players import Player, frozen, require_one_owner
+from lightning_gans.networks.modes import evaluation_mode
+from lightning_gans.objectives.players import ALTERNATING, Player, Updates, frozen, require_one_owner
+from lightning_gans.objectives.watch import LossWatch
 from lightning_gans.randomness import keyed_generator
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
-
-
-@dataclass(frozen=True)
-class Updates:
-    """How the players take turns.
-
-    Args:
-        discriminator_steps: Discriminator updates before each generator update (n_critic).
-        accumulate: Batches whose gradients are averaged into one update, for each player.
-        discriminator_clip_norm: Largest norm of the discriminator's gradient; null for no limit.
-        generator_clip_norm: Largest norm of the generator's gradient; null for no limit.
-    """
-
-    discriminator_steps: int = 1
-    accumulate: int = 1
-    discriminator_clip_norm: float | None = None
-    generator_clip_norm: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("discriminator_steps", "accumulate"):
-            if getattr(self, name) < 1:
-                raise InputError(f"updates.{name} is {getattr(self, name)}, but must be 1 or more")
-        for name in ("discriminator_clip_norm", "generator_clip_norm"):
-            limit = getattr(self, name)
-            if limit is not None and not limit > 0:
-                raise InputError(f"updates.{name} is {limit}, but must be positive, or null for no limit")
-
-
-ALTERNATING = Updates()
 
 
 class Adversarial(LightningModule, ABC):
@@ -106,8 +78,7 @@ class Adversarial(LightningModule, ABC):
         self.trained_steps = 0
         self._key: tuple[int | str, ...] = ("outside training",)
         self._sums: dict[str, tuple[Tensor, int]] = {}
-        self._non_finite: dict[str, Tensor] = {}
-        self._last_finite: dict[str, Tensor] = {}
+        self._losses = LossWatch()
 
     # ---- what an objective defines -------------------------------------------------------------
 
@@ -214,17 +185,7 @@ class Adversarial(LightningModule, ABC):
                 nn.utils.clip_grad_norm_(player.parameters, player.clip_norm)
             optimizer.step()
         assert isinstance(total, Tensor)
-        self._watch(player.name, total, step)
-
-    def _watch(self, name: str, loss: Tensor, step: int) -> None:
-        """Remember on the device when a loss was first not finite: looking at it each step would wait for it."""
-        finite = loss.isfinite()
-        if name not in self._last_finite:
-            self._last_finite[name] = loss.new_full((), float("nan"))
-            self._non_finite[name] = torch.full((), -1, dtype=torch.long, device=loss.device)
-        self._last_finite[name] = torch.where(finite, loss, self._last_finite[name])
-        first = self._non_finite[name]
-        self._non_finite[name] = torch.where(finite | (first >= 0), first, first.new_full((), step))
+        self._losses.see(player.name, total, step)
 
     def require_finite(self) -> None:
         """Stop if any loss was NaN or infinite since training began.
@@ -232,15 +193,7 @@ class Adversarial(LightningModule, ABC):
         Raises:
             NonFiniteLoss: With the step, the player and each player's last finite loss.
         """
-        broken = {name: int(step) for name, step in self._non_finite.items() if int(step) >= 0}
-        if not broken:
-            return
-        name = min(broken, key=lambda player: broken[player])
-        last = ", ".join(f"{player} {value.item():.4g}" for player, value in self._last_finite.items())
-        raise NonFiniteLoss(
-            f"the {name}'s loss was not finite in step {broken[name] + 1} (last finite losses: {last}); lower "
-            f"its learning rate or limit its gradient with --model.updates.{name}_clip_norm"
-        )
+        self._losses.require_finite()
 
     def _log_means(self) -> None:
         self.require_finite()
@@ -252,7 +205,7 @@ class Adversarial(LightningModule, ABC):
     def on_train_start(self) -> None:
         """Forget sums of an earlier fit; refuse what the game cannot be played under."""
         self._sums = {}
-        self._non_finite, self._last_finite = {}, {}
+        self._losses = LossWatch()
         if self.trainer.precision == "16-mixed":
             raise InputError(
                 "trainer.precision 16-mixed scales one loss for all optimizers and breaks the game's balance; "
@@ -339,19 +292,3 @@ class Adversarial(LightningModule, ABC):
             )
         self.findings = saved.get("findings", {})
         self.trained_steps = saved.get("step", 0)
-
-
-class evaluation_mode:
-    """Within this context the networks are in evaluation mode; each layer's own mode is restored after."""
-
-    def __init__(self, *networks: nn.Module):
-        self.layers = [layer for network in networks for layer in network.modules()]
-
-    def __enter__(self) -> None:
-        self.modes = [layer.training for layer in self.layers]
-        for layer in self.layers:
-            layer.training = False
-
-    def __exit__(self, *_: object) -> None:
-        for layer, mode in zip(self.layers, self.modes, strict=True):
-            layer.training = mode

@@ -14,7 +14,8 @@ from torch import Tensor
 from lightning_gans.functional import gan_losses
 from lightning_gans.latent import Latent, LatentSpec
 from lightning_gans.networks import Discriminator, Generator
-from lightning_gans.objectives.adversarial import ALTERNATING, Adversarial, OptimizerFactory, Updates
+from lightning_gans.objectives.adversarial import Adversarial, OptimizerFactory
+from lightning_gans.objectives.players import ALTERNATING, Updates
 
 
 class GAN(Adversarial):

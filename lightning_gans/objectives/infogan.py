@@ -25,14 +25,9 @@ from lightning_gans.functional import gan_losses
 from lightning_gans.images import to_float
 from lightning_gans.latent import Latent, LatentSpec
 from lightning_gans.networks import Discriminator, Generator, RecognitionHead
-from lightning_gans.objectives.adversarial import (
-    ALTERNATING,
-    Adversarial,
-    OptimizerFactory,
-    Updates,
-    evaluation_mode,
-)
-from lightning_gans.objectives.players import Player
+from lightning_gans.networks.modes import evaluation_mode
+from lightning_gans.objectives.adversarial import Adversarial, OptimizerFactory
+from lightning_gans.objectives.players import ALTERNATING, Player, Updates
 
 
 class InfoGAN(Adversarial):

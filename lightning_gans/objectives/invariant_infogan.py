@@ -24,8 +24,9 @@ from lightning_gans.functional.invariance import paired_mutual_information
 from lightning_gans.functional.transformations import random_affine
 from lightning_gans.latent import Latent, LatentSpec
 from lightning_gans.networks import Discriminator, Generator
-from lightning_gans.objectives.adversarial import ALTERNATING, OptimizerFactory, Updates
+from lightning_gans.objectives.adversarial import OptimizerFactory
 from lightning_gans.objectives.infogan import InfoGAN
+from lightning_gans.objectives.players import ALTERNATING, Updates
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A player of the game: its parameters, its optimizer's index and how its gradient is limited."""
+"""Who plays, and how the players take turns."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +27,35 @@ class Player:
     def parameters(self) -> list[nn.Parameter]:
         """All parameters of this player."""
         return [parameter for network in self.networks for parameter in network.parameters()]
+
+
+@dataclass(frozen=True)
+class Updates:
+    """How the players take turns.
+
+    Args:
+        discriminator_steps: Discriminator updates before each generator update (n_critic).
+        accumulate: Batches whose gradients are averaged into one update, for each player.
+        discriminator_clip_norm: Largest norm of the discriminator's gradient; null for no limit.
+        generator_clip_norm: Largest norm of the generator's gradient; null for no limit.
+    """
+
+    discriminator_steps: int = 1
+    accumulate: int = 1
+    discriminator_clip_norm: float | None = None
+    generator_clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("discriminator_steps", "accumulate"):
+            if getattr(self, name) < 1:
+                raise InputError(f"updates.{name} is {getattr(self, name)}, but must be 1 or more")
+        for name in ("discriminator_clip_norm", "generator_clip_norm"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise InputError(f"updates.{name} is {limit}, but must be positive, or null for no limit")
+
+
+ALTERNATING = Updates()
 
 
 @contextmanager

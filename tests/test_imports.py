@@ -17,7 +17,7 @@ LAYERS = (
     ("metrics",),
     ("objectives",),
     ("runs", "traversal", "callbacks"),
-    ("checkpoint", "parser", "commands"),
+    ("checkpoint", "parser", "arguments", "commands"),
     ("cli",),
     ("__main__",),
 )

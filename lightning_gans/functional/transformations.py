@@ -17,16 +17,19 @@ def random_affine(
 ) -> Tensor:
     """Rotate, scale, shear and shift each image by its own random amounts, with bilinear interpolation.
 
-    All amounts are uniform between minus and plus the given value; the two axes are scaled and shifted
-    independently. What comes in from outside the frame is 0.
+    The amounts describe where the frame is laid on the image: each pixel is read at the position to which
+    shift · rotation · shear · scaling takes it, so the depicted thing moves by the inverse. All amounts are
+    uniform between minus and plus the given value; the two axes are scaled and shifted independently. What
+    comes in from outside the image is 0.
 
     Args:
         images: Shape (B, C, H, W), float.
         generator: Source of randomness, on the images' device.
         rotation: Largest angle in degrees.
-        scale: Largest relative change of size.
+        scale: Largest relative change a of the frame's width and height; the depicted thing changes to
+            1 / (1 + a) of its size.
         shear: Largest horizontal shear.
-        translation: Largest shift as a fraction of the image's size.
+        translation: Largest shift of the frame, as a fraction of the image's size.
 
     Returns:
         Same shape.

@@ -147,7 +147,7 @@ class ContinuousCode(CodePrior):
         """Logarithm of Q's standard deviation, shape (n, d).
 
         A learned one is squashed into its range by a sigmoid rather than clamped, so that its gradient
-        never dies and the bound stays finite: with an unbounded sigma, L_I of an invertible generator
+        fades instead of ending at a wall, and the bound stays finite: with an unbounded sigma, L_I of an invertible generator
         has no maximum.
         """
         if not self.learned:
@@ -178,12 +178,12 @@ class ContinuousCode(CodePrior):
             numbers = [float(part) for part in text.strip().strip("[]()").split(",")]
         except ValueError:
             numbers = []
-        if len(numbers) != self.dim or not all(map(math.isfinite, numbers)):
+        values = torch.tensor([numbers])
+        if len(numbers) != self.dim or not values.isfinite().all():
             example = "[" + ", ".join(["0.5"] * self.dim) + "]"
             raise InputError(
                 f"code '{self.name}' takes {self.dim} finite number(s) such as '{example}', but was given '{text}'"
             )
-        values = torch.tensor([numbers])
         return values, self.inside(values)
 
 

@@ -96,7 +96,7 @@ class Code:
         if self.probs is not None:
             if len(self.probs) != self.size:
                 raise InputError(f"{where} has {self.size} categories but {len(self.probs)} probs")
-            if min(self.probs) <= 0 or abs(sum(self.probs) - 1) > 1e-6:
+            if not (min(self.probs) > 0 and abs(sum(self.probs) - 1) <= 1e-6):
                 raise InputError(f"{where} has probs {self.probs}, but they must be positive and sum to 1")
         return CategoricalCode(name, self.size, self.probs)
 
@@ -105,15 +105,15 @@ class Code:
         if dim < 1:
             raise InputError(f"{where} has dim {dim}, but needs 1 or more")
         sigma: float | str = 1.0 if self.sigma is None else self.sigma
-        if sigma != "learned" and not float(sigma) > 0:
-            raise InputError(f"{where} has sigma {sigma}, but it must be positive, or 'learned'")
+        if sigma != "learned" and not 0 < float(sigma) < math.inf:
+            raise InputError(f"{where} has sigma {sigma}, but it must be positive and finite, or 'learned'")
         smallest, largest = sigma_range = (0.05, 1.0) if self.sigma_range is None else self.sigma_range
-        if not 0 < smallest < largest:
-            raise InputError(f"{where} has sigma_range {sigma_range}, but needs 0 < smallest < largest")
+        if not 0 < smallest < largest < math.inf:
+            raise InputError(f"{where} has sigma_range {sigma_range}, but needs 0 < smallest < largest, both finite")
         if self.distribution == "gaussian":
             return GaussianCode(name, dim, sigma, sigma_range)
         low = -1.0 if self.low is None else self.low
         high = 1.0 if self.high is None else self.high
-        if not low < high:
-            raise InputError(f"{where} has low {low} and high {high}, but low must be the smaller")
+        if not (low < high and math.isfinite(high - low)):
+            raise InputError(f"{where} has low {low} and high {high}, but both must be finite and low the smaller")
         return UniformCode(name, dim, low, high, sigma, sigma_range)

@@ -144,7 +144,7 @@ class Adversarial(LightningModule, ABC):
         """One round of the game."""
         step = self.global_step
         images = to_float(batch["image"], self.generator.output_range)
-        batches = images.chunk(self.real_batches_per_step)
+        batches = images.tensor_split(self.real_batches_per_step)
         discriminator, generator = self.players()
         accumulate = self.updates.accumulate
         for turn in range(self.updates.discriminator_steps):
@@ -206,10 +206,11 @@ class Adversarial(LightningModule, ABC):
         """Forget sums of an earlier fit; refuse what the game cannot be played under."""
         self._sums = {}
         self._losses = LossWatch()
-        if self.trainer.precision == "16-mixed":
+        if self.trainer.precision not in ("32-true", "bf16-mixed"):
+            # 16-mixed scales one loss for all optimizers; the others would change the images' type
             raise InputError(
-                "trainer.precision 16-mixed scales one loss for all optimizers and breaks the game's balance; "
-                "use bf16-mixed or 32-true"
+                f"trainer.precision is {self.trainer.precision}, under which the two players cannot be trained; "
+                "use 32-true or bf16-mixed"
             )
 
     # ---- evaluation ----------------------------------------------------------------------------

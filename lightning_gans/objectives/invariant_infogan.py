@@ -35,7 +35,7 @@ class Transformation:
 
     Args:
         rotation: Largest angle in degrees, either way.
-        scale: Largest relative change of width and of height.
+        scale: Largest relative change of the frame's width and of its height.
         shear: Largest horizontal shear.
         translation: Largest shift, as a fraction of the image's size.
     """

@@ -61,7 +61,8 @@ ALTERNATING = Updates()
 @contextmanager
 def frozen(players: Sequence[Player]) -> Iterator[None]:
     """Within this context the given players' parameters cost no gradient."""
-    parameters = [parameter for player in players for parameter in player.parameters]
+    # what its owner froze for good stays frozen after
+    parameters = [p for player in players for p in player.parameters if p.requires_grad]
     for parameter in parameters:
         parameter.requires_grad_(False)
     try:

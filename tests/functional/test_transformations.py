@@ -108,6 +108,21 @@ def test_shear_moves_points_sideways_in_proportion_to_their_height() -> None:
     np.testing.assert_allclose(right[1], 0, atol=0.02)
 
 
+def test_rotation_and_shear_together_are_a_uniform_angle_and_a_uniform_slant() -> None:
+    """Where the content goes is the inverse of M = rotation @ shear, and M = [u, slant u + v], u and v orthonormal."""
+    amounts = STILL | {"rotation": 30.0, "shear": 0.25}
+    images_of_basis = [centroids(random_affine(blob(*at), source(), **amounts)) for at in [(7, 0), (0, 7)]]
+    inverse = np.stack([np.stack(image, axis=-1) / 7 for image in images_of_basis], axis=-1)
+    matrix = np.linalg.inv(inverse)
+    np.testing.assert_allclose(np.linalg.det(matrix), 1, atol=0.01)  # areas are kept
+    u, second = matrix[:, :, 0], matrix[:, :, 1]
+    np.testing.assert_allclose(np.linalg.norm(u, axis=1), 1, atol=0.005)
+    angle, slant = np.degrees(np.arctan2(u[:, 1], u[:, 0])), (u * second).sum(1)
+    assert_uniform(angle, 30.0)
+    assert_uniform(slant, 0.25)
+    assert abs(np.corrcoef(angle, slant)[0, 1]) < 0.15
+
+
 def test_width_and_height_are_scaled_independently() -> None:
     x, y = centroids(random_affine(blob(6, 6, radius=1.5), source(), **STILL | {"scale": 0.2}))
     assert x.std() > 0.4
@@ -115,10 +130,10 @@ def test_width_and_height_are_scaled_independently() -> None:
     assert abs(np.corrcoef(x, y)[0, 1]) < 0.15
 
 
-def test_sizes_change_by_uniform_amounts_of_at_most_the_given_one() -> None:
+def test_the_frame_grows_by_uniform_amounts_of_at_most_the_given_one_and_the_thing_shrinks_by_them() -> None:
     x, y = centroids(random_affine(blob(8, 8, radius=1.5), source(), **STILL | {"scale": 0.2}))
-    assert_uniform(x / 8 - 1, 0.2)
-    assert_uniform(y / 8 - 1, 0.2)
+    assert_uniform(8 / x - 1, 0.2)
+    assert_uniform(8 / y - 1, 0.2)
 
 
 def test_what_comes_in_from_outside_is_zero() -> None:

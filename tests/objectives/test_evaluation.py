@@ -10,8 +10,8 @@ from torch import nn
 from lightning_gans.functional import gan_losses
 from lightning_gans.images import to_float, to_uint8
 from lightning_gans.networks import MNISTDiscriminator, MNISTGenerator
+from lightning_gans.networks.modes import evaluation_mode
 from lightning_gans.objectives import GAN, Adversarial, InfoGAN, InvariantInfoGAN
-from lightning_gans.objectives.adversarial import evaluation_mode
 
 from .games import all_equal, build, loader, play, real_images, state_of
 
@@ -154,19 +154,30 @@ def test_validation_is_the_mean_loss_over_batches_each_on_latents_of_its_own() -
 
 def test_validating_in_between_does_not_change_the_course_of_training() -> None:
     alone, watched = with_mixed_state(), with_mixed_state()
-    play(alone, 4, log_every_n_steps=2)
-    trainer = play(
+    unwatched = play(alone, 4, log_every_n_steps=2).callback_metrics
+    seen = play(
         watched,
         4,
         log_every_n_steps=2,
         validation=loader(batches=2),
         val_check_interval=1,
         check_val_every_n_epoch=None,
-    )
-    assert "validation/loss/generator" in trainer.callback_metrics
+    ).callback_metrics
+    assert "validation/loss/generator" in seen
+    # nor what is logged about it: the means of the training losses over two steps
+    assert len(unwatched) > 4
+    assert all(torch.equal(seen[name], value) for name, value in unwatched.items())
     assert all_equal(state_of(watched).values(), state_of(alone).values())
 
 
 def with_mixed_state() -> Adversarial:
     """Batch normalisation in Q, transformations, an average: whatever could be disturbed."""
     return build(InvariantInfoGAN, ema_decay=0.9)
+
+
+def test_predicting_gives_the_discriminators_logits_and_for_infogan_qs_answers() -> None:
+    batch = {"image": real_images()}
+    gan, infogan = build(GAN).eval(), build(InfoGAN).eval()
+    assert isinstance(infogan, InfoGAN)
+    assert torch.equal(gan.predict_step(batch, 0), gan.discriminator(to_float(batch["image"], (0.0, 1.0))))
+    assert torch.equal(infogan.predict_step(batch, 0), infogan.encode(batch["image"]))

@@ -85,7 +85,7 @@ def test_a_new_fit_forgets_the_failure_of_an_earlier_one() -> None:
 def test_half_precision_with_loss_scaling_is_refused() -> None:
     module = build(GAN)
     before = state_of(module)
-    with pytest.raises(InputError, match=r"trainer\.precision 16-mixed .* use bf16-mixed or 32-true"):
+    with pytest.raises(InputError, match=r"trainer\.precision is 16-mixed, .* use 32-true or bf16-mixed"):
         play(module, plugins=[MixedPrecision("16-mixed", "cpu")])
     assert all_equal(state_of(module).values(), before.values())
 

@@ -11,6 +11,7 @@ from torch.distributions import Normal
 from torch.nn.functional import log_softmax
 
 from lightning_gans.errors import InputError
+from lightning_gans.latent import Latent
 from lightning_gans.objectives import GAN, Adversarial, InfoGAN, InvariantInfoGAN
 from lightning_gans.objectives.players import Player, frozen
 
@@ -129,6 +130,28 @@ def test_the_information_gradient_reaches_exactly_what_the_docstring_says(
             difference = b - (torch.zeros_like(b) if a is None else a)
             torch.testing.assert_close(difference, 3 * gradient, rtol=1e-9, atol=1e-13)
         assert any(gradient.abs().max() > 1e-6 for gradient in expected), part
+
+
+@every_objective
+def test_while_one_plays_the_other_is_frozen(name: str) -> None:
+    module = build(OBJECTIVES[name])
+    trained: dict[str, set[bool]] = {}
+    for turn in ("discriminator", "generator"):
+
+        def look(real: Tensor, latent: Latent, turn: str, loss: Any) -> Tensor:
+            for player in module.players():
+                trained[f"{player.name} in the {turn}'s turn"] = {p.requires_grad for p in player.parameters}
+            return loss(real, latent)
+
+        setattr(module, f"{turn}_loss", partial(look, turn=turn, loss=getattr(module, f"{turn}_loss")))
+    play(module)
+    assert trained == {
+        "discriminator in the discriminator's turn": {True},
+        "generator in the discriminator's turn": {False},
+        "discriminator in the generator's turn": {False},
+        "generator in the generator's turn": {True},
+    }
+    assert all(p.requires_grad for p in module.parameters())
 
 
 @pytest.mark.parametrize(("name", "turn"), [(name, turn) for name, turn, _ in ROUTES])

@@ -1,8 +1,8 @@
 """The losses of the original GAN, from logits.
 
 The discriminator outputs a logit a(x) with D(x) = sigmoid(a(x)), so that log D = -softplus(-a) and
-log(1 - D) = -softplus(a) neither overflow nor lose digits for any a; no epsilon inside a logarithm is needed. All losses
-are to be minimised and are means over the batch, in nats.
+log(1 - D) = -softplus(a) neither overflow nor lose digits for any a; no epsilon inside a logarithm is
+needed. All losses are to be minimised and are means over the batch, in nats.
 
 Source: Goodfellow et al. 2014, "Generative Adversarial Nets" (arXiv 1406.2661), equation (1) and section 3.
 """

@@ -147,8 +147,8 @@ class ContinuousCode(CodePrior):
         """Logarithm of Q's standard deviation, shape (n, d).
 
         A learned one is squashed into its range by a sigmoid rather than clamped, so that its gradient
-        fades instead of ending at a wall, and the bound stays finite: with an unbounded sigma, L_I of an invertible generator
-        has no maximum.
+        fades instead of ending at a wall, and the bound stays finite: with an unbounded sigma, L_I of an
+        invertible generator has no maximum.
         """
         if not self.learned:
             return torch.full_like(self.mean(posterior), self.log_sigma)

@@ -22,13 +22,15 @@ def test_an_epoch_shows_each_image_at_most_once_and_drops_less_than_a_block(size
 
 @pytest.mark.parametrize("world_size", [2, 3])
 @pytest.mark.parametrize("batches", [1, 5])
-def test_ranks_together_see_the_rounds_of_one_process(world_size, batches):
+def test_ranks_together_see_in_every_update_what_one_process_would(world_size, batches):
     one = rounds(RoundSampler(500, 6 * world_size, batches, seed=3), epoch=2)
     ranks = [
         rounds(RoundSampler(500, 6, batches, seed=3, rank=rank, world_size=world_size), epoch=2)
         for rank in range(world_size)
     ]
-    assert torch.equal(torch.cat(ranks, dim=1), one)
+    # the round of each rank is `batches` batches of 6; update by update the ranks complete one another
+    updates = torch.stack([rank.view(len(one), batches, 6) for rank in ranks], dim=2)
+    assert torch.equal(updates.flatten(1), one)
 
 
 def test_order_is_a_function_of_seed_and_epoch():

@@ -77,6 +77,7 @@ class Adversarial(LightningModule, ABC):
         self.findings: dict[str, Any] = {}
         self.trained_steps = 0
         self._key: tuple[int | str, ...] = ("outside training",)
+        self._players: tuple[Player, Player]
         self._sums: dict[str, tuple[Tensor, int]] = {}
         self._losses = LossWatch()
 
@@ -133,8 +134,8 @@ class Adversarial(LightningModule, ABC):
 
     def configure_optimizers(self) -> tuple[Optimizer, Optimizer]:
         """One optimizer for each player, each parameter in exactly one of them."""
-        discriminator, generator = players = self.players()
-        require_one_owner(self, players)
+        discriminator, generator = self._players = self.players()
+        require_one_owner(self, self._players)
         return (
             self.discriminator_optimizer(discriminator.parameters),
             self.generator_optimizer(generator.parameters),
@@ -145,7 +146,7 @@ class Adversarial(LightningModule, ABC):
         step = self.global_step
         images = to_float(batch["image"], self.generator.output_range)
         batches = images.tensor_split(self.real_batches_per_step)
-        discriminator, generator = self.players()
+        discriminator, generator = self._players
         accumulate = self.updates.accumulate
         for turn in range(self.updates.discriminator_steps):
             share = batches[turn * accumulate : (turn + 1) * accumulate]

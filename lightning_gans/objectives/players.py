@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import nn
 
@@ -23,9 +24,9 @@ class Player:
     networks: tuple[nn.Module, ...]
     clip_norm: float | None
 
-    @property
+    @cached_property
     def parameters(self) -> list[nn.Parameter]:
-        """All parameters of this player."""
+        """All parameters of this player, collected once: walking the networks at every turn would cost."""
         return [parameter for network in self.networks for parameter in network.parameters()]
 
 

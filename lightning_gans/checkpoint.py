@@ -103,13 +103,24 @@ def load_module(path: str | Path, device: str | torch.device = "cpu") -> Adversa
 
 
 def load_data(path: str | Path) -> LightningDataModule:
-    """The data module that a checkpoint was trained with."""
+    """The data module that a checkpoint was trained with.
+
+    Raises:
+        InputError: If the data found here are not those that it was trained with.
+    """
     from jsonargparse import ArgumentParser
 
-    config = configuration(read_checkpoint(path), path)
+    checkpoint = read_checkpoint(path)
+    config = configuration(checkpoint, path)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data")
-    return parser.instantiate(parser.parse_object({"data": config["data"]})).data
+    data = parser.instantiate(parser.parse_object({"data": config["data"]})).data
+    data.prepare_data()
+    saved = checkpoint.get(type(data).__qualname__)
+    if saved is not None:
+        # this is where a data module compares fingerprints
+        data.load_state_dict(saved)
+    return data
 
 
 def require_same_settings(saved: dict[str, Any], now: dict[str, Any]) -> None:

@@ -107,7 +107,8 @@ def test_traverse_draws_a_grid_and_a_gif_for_every_code(trained, tmp_path):
         assert gif.n_frames > 1
 
 
-def test_encode_a_split_gives_posterior_parameters(trained, tmp_path):
+def test_encode_a_split_gives_posterior_parameters(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
     checkpoint = trained[0] / "checkpoints" / "last.ckpt"
     out = tmp_path / "codes.csv"
     assert main(["encode", "--ckpt_path", str(checkpoint), "--split", "validation", "--out", str(out)]) == 0
@@ -257,6 +258,17 @@ def test_damaged_and_foreign_checkpoints_are_refused(refused, tmp_path):
     foreign = tmp_path / "foreign.ckpt"
     torch.save({"state_dict": {}}, foreign)
     assert "not written by lightning_gans" in refused("sample", "--ckpt_path", foreign)
+
+
+def test_other_data_than_the_checkpoints_are_refused(trained, data_root, capsys, monkeypatch):
+    # trained on the fallback; here the real thing is found
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", str(data_root))
+    checkpoint = str(trained[0] / "checkpoints" / "last.ckpt")
+    assert main(["encode", "--ckpt_path", checkpoint, "--split", "validation"]) == 2
+    assert "trained on digits (fallback for mnist)" in capsys.readouterr().err
+    done = call("test", "--ckpt_path", checkpoint, data=data_root)
+    assert done.returncode == 2
+    assert "trained on digits (fallback for mnist)" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_encode_refuses_what_is_no_image(refused, trained, tmp_path):

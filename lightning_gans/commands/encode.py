@@ -47,7 +47,6 @@ def main(args: list[str]) -> None:
         data = load_data(options.ckpt_path)
         if not isinstance(data, ImageDataModule):
             raise InputError(f"{type(data).__name__} has no image splits to encode")
-        data.prepare_data()
         images = data.split(options.split).images
         names = [f"{options.split}/{index}" for index in range(len(images))]
     else:

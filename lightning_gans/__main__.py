@@ -15,9 +15,13 @@ def main(args: list[str] | None = None) -> int:
         The exit status: 0 when done, 1 when training broke down, 2 on bad input, 128 + signal when stopped.
     """
     args = sys.argv[1:] if args is None else args
-    from lightning_gans.errors import InputError, NonFiniteLoss
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from lightning_gans.errors import InputError, NonFiniteLoss, first_sentence
 
     try:
+        if not args:
+            raise InputError(f"give one of the commands {', '.join(TRAINING + COMMANDS)}, or --help")
         if args and not args[0].startswith("-") and args[0] not in TRAINING + COMMANDS:
             raise InputError(unknown_command(args[0]))
         if args and args[0] in COMMANDS:
@@ -34,6 +38,12 @@ def main(args: list[str] | None = None) -> int:
     except NonFiniteLoss as error:
         print(f"training stopped: {error}", file=sys.stderr)
         return 1
+    except MisconfigurationException as error:
+        print(f"error: {first_sentence(error)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 128 + signal.SIGINT
@@ -54,6 +64,11 @@ def _train(run: object, args: list[str]) -> int:
     except Interrupted as stop:
         print(f"{stop}; saved. Resume with the same command and --ckpt_path last", file=sys.stderr)
         return 128 + stop.signal_number
+    except SystemExit as end:
+        # Lightning turns Ctrl-C into exit(1)
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
     return 0
 
 

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 
 import lightning_gans.data
 import lightning_gans.networks  # noqa: F401 - registers short class names
-from lightning_gans.errors import InputError, input_error_within
+from lightning_gans.errors import InputError, first_sentence, input_error_within
 from lightning_gans.objectives import Adversarial
 
 SECTIONS = (
@@ -92,7 +92,7 @@ def load_module(path: str | Path, device: str | torch.device = "cpu") -> Adversa
     except Exception as error:
         if found := input_error_within(error):
             raise found from None
-        first = str(error).strip().splitlines()[0]
+        first = first_sentence(error)
         version = checkpoint["lightning_gans"].get("version")
         raise InputError(
             f"the checkpoint {path} (written by version {version}) does not fit this version of the code: {first}"
@@ -123,8 +123,8 @@ def load_data(path: str | Path) -> LightningDataModule:
     return data
 
 
-def require_same_settings(saved: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to resume a run under settings that would change its course.
+def changed_settings(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What would change the course of a resumed run, one line for each setting.
 
     Compared are the objective, the data, the seed and the arithmetic; how long, how often and where the
     run writes may change.
@@ -132,30 +132,24 @@ def require_same_settings(saved: dict[str, Any], now: dict[str, Any]) -> None:
     Args:
         saved: The configuration in the checkpoint.
         now: The configuration asked for.
-
-    Raises:
-        InputError: With one line for each setting that differs.
     """
     before, after = dict(_course(saved)), dict(_course(now))
-    differences = [
+    return [
         f"  {key}: {before.get(key, 'not set')} -> {after.get(key, 'not set')}"
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
     ]
-    if differences:
-        raise InputError(
-            "the checkpoint was trained under other settings; give --allow_changed true to resume all the same:\n"
-            + "\n".join(differences)
-        )
 
 
 def _course(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     sections = {key: config.get(key) for key in ("seed_everything", "model", "data")}
-    precision = (config.get("trainer") or {}).get("precision")
-    yield "trainer.precision", precision or "32-true"
+    trainer = config.get("trainer") or {}
+    yield "trainer.precision", trainer.get("precision") or "32-true"
+    yield "trainer.limit_train_batches", trainer.get("limit_train_batches")
+    # where the data lie and how they are read; the data module itself compares what they are
+    free = {f"data.init_args.{name}" for name in ("root", "download", "fallback", "evaluation_batch_size", "seed")}
     for key, value in _flat(sections, ""):
-        # where the files lie, and the seed that is linked from seed_everything, are no settings of their own
-        if key not in ("data.init_args.root", "data.init_args.seed", "model.init_args.seed"):
+        if key not in free and key != "model.init_args.seed":
             yield key, value
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 import yaml
 from jsonargparse import set_parsing_settings
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -16,9 +17,9 @@ import lightning_gans.data
 import lightning_gans.networks  # noqa: F401 - registers short class names
 from lightning_gans.arguments import refuse_linked, silence_lightning, with_checkpoint_config
 from lightning_gans.callbacks import GameProgress, GracefulStop, InformationPanel, Pictures, RunCheckpoints
-from lightning_gans.checkpoint import SECTIONS, configuration, read_checkpoint, require_same_settings
+from lightning_gans.checkpoint import SECTIONS, changed_settings, configuration, read_checkpoint
 from lightning_gans.commands.encode import code_records, write
-from lightning_gans.errors import InputError, input_error_within
+from lightning_gans.errors import InputError, first_sentence, input_error_within
 from lightning_gans.files import atomic_path
 from lightning_gans.metrics import format_table, read_scores
 from lightning_gans.objectives import Adversarial, InfoGAN
@@ -26,12 +27,15 @@ from lightning_gans.parser import SentenceParser
 from lightning_gans.runs import (
     CHECKPOINTS,
     CONFIG,
+    POST_MORTEM,
     SAMPLES,
     SCORES,
     RunLogger,
+    drop_later_scores,
     find_last_checkpoint,
     folder_of_checkpoint,
     is_finished,
+    lock,
 )
 
 DESCRIPTION = """Train, compare and understand GANs.
@@ -131,13 +135,18 @@ class GanCLI(LightningCLI):
     def _prepare_checkpoint(self, settings: Any, path: str) -> None:
         file = find_last_checkpoint(settings.runs, settings.experiment) if path == "last" else Path(path)
         checkpoint = read_checkpoint(file)
-        self._resume = file
+        self._resume = file = file.resolve()
         if self.subcommand != "fit":
             return
-        saved = configuration(checkpoint, file)
+        if file.name.startswith(POST_MORTEM):
+            raise InputError(f"{file} is what a NaN left behind, kept for inspection; resume from last.ckpt beside it")
+        differences = changed_settings(configuration(checkpoint, file), self.plain_config)
         # another objective is refused in any case, when the checkpoint is loaded
-        if not settings.allow_changed:
-            require_same_settings(saved, self.plain_config)
+        if differences and not settings.allow_changed:
+            raise InputError(
+                "the checkpoint was trained under other settings; give --allow_changed true to resume all the same "
+                "(in a new version):\n" + "\n".join(differences)
+            )
         self._resume_step = checkpoint["lightning_gans"]["step"]
         limit = settings.trainer.max_steps
         if 0 < limit <= self._resume_step:
@@ -145,8 +154,11 @@ class GanCLI(LightningCLI):
                 f"{file} is already at step {self._resume_step}; give --trainer.max_steps above that to train on"
             )
         folder = folder_of_checkpoint(file)
-        # A finished run is never written to again, and going back to an earlier checkpoint starts a new branch.
-        if file.name == "last.ckpt" and file.parent.name == CHECKPOINTS and not is_finished(folder):
+        # Only the same run goes on in its own folder: other settings, another name, a finished run and an
+        # earlier checkpoint each begin a new version.
+        same_place = folder.parent == (Path(settings.runs) / settings.experiment).resolve()
+        is_last = file.name == "last.ckpt" and file.parent.name == CHECKPOINTS
+        if is_last and same_place and not differences and not is_finished(folder):
             self._resume_folder = folder
 
     def _plain_config(self) -> dict[str, Any]:
@@ -160,10 +172,8 @@ class GanCLI(LightningCLI):
         """Build everything; what a constructor finds wrong with its arguments is told as it said it."""
         try:
             super().instantiate_classes()
-        except Exception as error:
-            if found := input_error_within(error):
-                raise found from None
-            raise
+        except (MisconfigurationException, TypeError, ValueError) as error:
+            raise input_error_within(error) or InputError(first_sentence(error)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer that always has our logger first, beside whatever the configuration adds."""
@@ -175,7 +185,21 @@ class GanCLI(LightningCLI):
             kwargs["logger"] = [own, *extra]
         else:
             kwargs["logger"] = extra or False
+        if settings.trainer.strategy == "auto" and _several_devices(settings.trainer):
+            # each backward reaches one player only, so the other's parameters are always unused
+            kwargs["strategy"] = "ddp_find_unused_parameters_true"
         return super().instantiate_trainer(**kwargs)
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        """Leave out of our own callbacks what the user switched off."""
+        unwanted: tuple[type, ...] = ()
+        if config.get("enable_progress_bar") is False:
+            unwanted += (GameProgress,)
+        if config.get("enable_checkpointing") is False:
+            unwanted += (RunCheckpoints,)
+        always = self.trainer_defaults["callbacks"]
+        self.trainer_defaults["callbacks"] = [callback for callback in always if not isinstance(callback, unwanted)]
+        return super()._instantiate_trainer(config, [c for c in callbacks if not isinstance(c, unwanted)])
 
     def after_instantiate_classes(self) -> None:
         """Give the model the configuration that its checkpoints shall carry."""
@@ -198,6 +222,9 @@ class GanCLI(LightningCLI):
         folder = self._folder
         if folder is None:
             return
+        self._lock = lock(folder)
+        if self._resume_folder is not None:
+            drop_later_scores(folder, self._resume_step)
         with atomic_path(folder / CONFIG) as temporary:
             temporary.write_text(yaml.safe_dump(self.plain_config, sort_keys=False))
         for logger in self.trainer.loggers:
@@ -214,7 +241,10 @@ class GanCLI(LightningCLI):
             return
         self._print_scores(folder, "validation")
         step = self.trainer.global_step
-        print(f"finished after {step} steps; written to {folder}:")
+        if is_finished(folder):
+            print(f"finished after {step} steps; written to {folder}:")
+        else:
+            print(f"stopped after {step} steps, before the end; resume with --ckpt_path last; written to {folder}:")
         for what in (f"{CHECKPOINTS}/last.ckpt", SCORES, "metrics.csv", CONFIG):
             if (folder / what).exists():
                 print(f"  {folder / what}")
@@ -263,6 +293,16 @@ class GanCLI(LightningCLI):
         if scores:
             newest = {score.metric: score for score in scores}
             print(format_table(list(newest.values())))
+
+
+def _several_devices(trainer: Any) -> bool:
+    on_gpus = trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    devices = trainer.devices
+    if isinstance(devices, list):
+        return len(devices) > 1
+    if str(devices) in ("auto", "-1"):
+        return on_gpus and torch.cuda.device_count() > 1
+    return str(devices).isdigit() and int(devices) > 1
 
 
 def _config_action() -> Any:

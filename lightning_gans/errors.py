@@ -12,6 +12,12 @@ class NonFiniteLoss(Exception):
     """A player's loss became NaN or infinite; the sentence names the step, the player and the last finite losses."""
 
 
+def first_sentence(error: BaseException) -> str:
+    """The first line of what a library says is wrong."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def input_error_within(error: BaseException) -> InputError | None:
     """The InputError that a library has wrapped in its own exceptions, if there is one."""
     seen: BaseException | None = error

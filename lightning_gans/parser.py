@@ -17,7 +17,11 @@ import lightning_gans.objectives
 
 
 class SentenceParser(LightningArgumentParser):
-    """LightningCLI's parser, with errors that a person can act upon."""
+    """LightningCLI's parser, with errors that a person can act upon and no abbreviated options."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.allow_abbrev = False
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print one sentence and exit with status 2."""

@@ -9,8 +9,10 @@ finished.json   written at the end: the run reached its last step
 """
 
 import csv
+import fcntl
 import json
 import re
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from lightning_gans.errors import InputError
 from lightning_gans.files import atomic_path
 
-CHECKPOINTS, SAMPLES, SCORES, CONFIG, FINISHED = (
-    "checkpoints",
-    "samples",
-    "scores.jsonl",
-    "config.yaml",
-    "finished.json",
-)
+CHECKPOINTS = "checkpoints"
+SAMPLES = "samples"
+SCORES = "scores.jsonl"
+CONFIG = "config.yaml"
+FINISHED = "finished.json"
+POST_MORTEM = "post_mortem"
 
 
 def versions(experiment_folder: Path) -> list[Path]:
@@ -110,8 +111,8 @@ class RunLogger(CSVLogger):
     Args:
         root: Folder of all runs.
         experiment: Name of the experiment.
-        resume_from: A run folder to continue in; rows at or after `resume_step` are dropped from its
-            metrics.csv. None makes a new version.
+        resume_from: A run folder to continue in; what it logged and scored after
+            `resume_step` is dropped. None makes a new version.
         resume_step: Step of the checkpoint that training continues from.
     """
 
@@ -153,7 +154,7 @@ class RunLogger(CSVLogger):
 
 
 class _AppendingWriter(_ExperimentWriter):
-    """Lightning's writer deletes the metrics.csv that it finds; this one continues it."""
+    """Lightning's writer deletes the metrics.csv that it finds; this one continues it, atomically."""
 
     def __init__(self, log_dir: str, resume_step: int):
         self.resume_step = resume_step
@@ -167,10 +168,55 @@ class _AppendingWriter(_ExperimentWriter):
             reader = csv.DictReader(file)
             rows = [row for row in reader if row.get("step") and int(row["step"]) <= self.resume_step]
             self.metrics_keys = list(reader.fieldnames or [])
-        with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=self.metrics_keys)
-            writer.writeheader()
-            writer.writerows(rows)
+        _write_rows(path, self.metrics_keys, rows)
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        path = Path(self.metrics_file_path)
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        _write_rows(path, fieldnames, rows)
+
+
+def _write_rows(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@rank_zero_only
+def drop_later_scores(folder: Path, step: int) -> None:
+    """Remove scores of steps that a resumed run will measure again."""
+    path = folder / SCORES
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text().splitlines(keepends=True):
+        try:
+            if line.endswith("\n") and (json.loads(line).get("step") or 0) <= step:
+                kept.append(line)
+        except json.JSONDecodeError:
+            continue  # torn by the kill
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(kept))
+
+
+@rank_zero_only
+def lock(folder: Path) -> TextIOWrapper:
+    """Hold a run folder for this process until the returned file is closed.
+
+    Raises:
+        InputError: If another process is training in it.
+    """
+    file = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise InputError(
+            f"another process is training in {folder}; wait for it or start a run of its own without --ckpt_path last"
+        ) from error
+    return file
 
 
 def run_folder(trainer: Trainer) -> Path | None:

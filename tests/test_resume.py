@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from lightning_gans.__main__ import main
+from lightning_gans.runs import lock
 from tests.cli_tools import TINY, call, start
 
 
@@ -52,21 +53,31 @@ def test_stopping_after_any_step_and_resuming_is_exact(stop, trained, tmp_path, 
     assert_same_run(tmp_path / "tiny" / "version_1", trained[0])
 
 
-def test_a_run_killed_without_warning_resumes_exactly_in_its_own_folder(trained, tmp_path):
+# before the first step; after some; while the first validation draws its pictures (step 10)
+@pytest.mark.parametrize(
+    ("moment", "steps"),
+    [
+        ("checkpoints/last.ckpt", range(0, 30)),
+        ("metrics.csv", range(4, 30)),
+        ("samples/step=000010_samples.png", range(8, 30)),
+    ],
+)
+def test_a_run_killed_without_warning_resumes_exactly_in_its_own_folder(moment, steps, trained, tmp_path):
     process = start("fit", "--config", TINY, "--runs", tmp_path)
     folder = tmp_path / "tiny" / "version_0"
-    wait_for(folder / "checkpoints" / "last.ckpt", process)
+    wait_for(folder / moment, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (folder / "finished.json").exists()
     killed_at = state(folder)["global_step"]
-    assert 0 < killed_at < 30 and killed_at % 4 == 0
+    assert killed_at in steps
     done = call("fit", "--config", TINY, "--runs", tmp_path, "--ckpt_path", "last")
     assert done.returncode == 0, done.stderr
     assert f"resuming from {folder}/checkpoints/last.ckpt at step {killed_at}" in done.stderr
     assert_same_run(folder, trained[0])
-    # the log continues without gap or repetition
+    # logs and scores continue without gap or repetition
     assert _logged_steps(folder) == _logged_steps(trained[0])
+    assert _scored_steps(folder) == _scored_steps(trained[0])
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -124,7 +135,78 @@ def test_a_finished_run_is_neither_overwritten_nor_trained_again(trained, refuse
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
+@pytest.fixture
+def unfinished(trained, tmp_path):
+    """The root of a copy of the trained run that has not reached its end."""
+    runs = tmp_path / "runs"
+    shutil.copytree(trained[0], runs / "tiny" / "version_0")
+    (runs / "tiny" / "version_0" / "finished.json").unlink()
+    return runs
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["--model.latent.codes.digit.weight", "0.5", "--allow_changed", "true"],
+        ["--experiment", "other"],
+    ],
+)
+def test_other_settings_or_another_name_never_touch_the_run_that_they_start_from(change, unfinished, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
+    before = contents(unfinished)
+    last = unfinished / "tiny" / "version_0" / "checkpoints" / "last.ckpt"
+    args = ["fit", "--config", TINY, "--runs", unfinished, "--ckpt_path", last, "--trainer.max_steps", 31, *change]
+    assert main([*map(str, args), "--trainer.limit_val_batches", "0"]) == 0
+    assert all(path.read_bytes() == content for path, content in before.items())
+    name = "other" if "other" in change else "tiny"
+    assert len(list((unfinished / name).glob("version_*/finished.json"))) == 1
+
+
+def test_two_processes_do_not_train_in_one_folder(unfinished, refused):
+    holder = lock(unfinished / "tiny" / "version_0")
+    args = ["fit", "--config", TINY, "--runs", unfinished, "--ckpt_path", "last", "--trainer.max_steps", 31]
+    assert "another process is training" in refused(*args)
+    holder.close()
+
+
+def test_a_post_mortem_is_not_resumed(unfinished, refused):
+    folder = unfinished / "tiny" / "version_0" / "checkpoints"
+    broken = folder / "post_mortem_step=000030.ckpt"
+    shutil.copy(folder / "last.ckpt", broken)
+    assert "kept for inspection" in refused("fit", "--config", TINY, "--runs", unfinished, "--ckpt_path", broken)
+
+
+def test_networks_of_another_size_are_refused_by_name(unfinished, refused):
+    sentence = refused(
+        "fit", "--config", TINY, "--runs", unfinished, "--ckpt_path", "last", "--trainer.max_steps", 31,
+        "--model.generator.width", 0.1, "--allow_changed", "true",
+    )  # fmt: skip
+    assert "another size" in sentence and "generator.layers" in sentence
+
+
+def test_a_time_limit_ends_a_run_that_can_go_on(tmp_path):
+    args = ["fit", "--config", TINY, "--runs", tmp_path, "--trainer.limit_val_batches", 0]
+    done = call(*args, "--trainer.max_steps", 100000, "--trainer.max_time", "00:00:00:02")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "tiny" / "version_0"
+    assert not (folder / "finished.json").exists()
+    assert "before the end" in done.stdout
+    reached = state(folder)["global_step"]
+    again = call(*args, "--trainer.max_steps", reached + 3, "--trainer.max_time", "00:00:01:00", "--ckpt_path", "last")
+    assert again.returncode == 0, again.stderr
+    assert json.loads((folder / "finished.json").read_text()) == {"step": reached + 3}
+
+
 def _logged_steps(folder: Path) -> list[str]:
     lines = (folder / "metrics.csv").read_text().splitlines()
     column = lines[0].split(",").index("step")
     return [line.split(",")[column] for line in lines[1:]]
+
+
+def _scored_steps(folder: Path) -> list[tuple[str, int]]:
+    scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    return [(s["metric"], s["step"]) for s in scores if s["protocol"]["split"] == "validation"]

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning_gans.errors import InputError, NonFiniteLoss
 from lightning_gans.files import atomic_path
 from lightning_gans.objectives import Adversarial
-from lightning_gans.runs import CHECKPOINTS, FINISHED, run_folder, write_json
+from lightning_gans.runs import CHECKPOINTS, FINISHED, POST_MORTEM, run_folder, write_json
 
 
 class RunCheckpoints(Checkpoint):
@@ -29,10 +29,35 @@ class RunCheckpoints(Checkpoint):
         self.keep_every_n_steps = keep_every_n_steps
         self._saved_step = -1
 
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Forget how long the earlier session took: max_time is the budget of one session."""
+        for key in [key for key in checkpoint.get("callbacks", {}) if key.startswith("Timer")]:
+            del checkpoint["callbacks"][key]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the beginning, so that there is something to resume from however soon the run is killed."""
+        folder = run_folder(trainer)
+        if folder is None:
+            return
+        if trainer.is_global_zero:
+            for partial in (folder / CHECKPOINTS).glob(".*.partial.ckpt"):
+                partial.unlink()  # of a process that was killed while it wrote
+        if trainer.global_step == 0:
+            self.save(trainer)
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save when it is time."""
+        """Save when it is time; where a validation follows, after it, so that a resumed run need not repeat it."""
+        if not _validation_follows(trainer):
+            self._save_if_due(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save with what the validation found."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._save_if_due(trainer)
+
+    def _save_if_due(self, trainer: Trainer) -> None:
         step = trainer.global_step
         if step % self.every_n_steps == 0:
             self.save(trainer)
@@ -40,16 +65,17 @@ class RunCheckpoints(Checkpoint):
             self.save(trainer, f"step={step:06d}")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the end, and say that the run is finished."""
+        """Save the end, and if nothing is left to train, say that the run is finished."""
+        self._saved_step = -1  # the last measurements are not in yet
         self.save(trainer)
         folder = run_folder(trainer)
-        if folder is not None:
+        if folder is not None and _reached_the_end(trainer):
             write_json(folder / FINISHED, {"step": trainer.global_step})
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Keep what a NaN left behind for inspection; last.ckpt stays at the last healthy state."""
         if isinstance(exception, NonFiniteLoss):
-            path = self._write(trainer, f"post_mortem_step={trainer.global_step:06d}")
+            path = self._write(trainer, f"{POST_MORTEM}_step={trainer.global_step:06d}")
             if path is not None:
                 exception.args = (f"{exception}; the state was kept in {path}",)
 
@@ -84,3 +110,16 @@ class RunCheckpoints(Checkpoint):
         else:
             trainer.save_checkpoint(path, weights_only=False)
         return path
+
+
+def _validation_follows(trainer: Trainer) -> bool:
+    """Whether Lightning validates after this step; in doubt no, which only means to save a little early."""
+    every = trainer.val_check_interval
+    counts_steps = trainer.check_val_every_n_epoch is None and isinstance(every, int)
+    return bool(counts_steps and trainer.enable_validation and trainer.global_step % every == 0)
+
+
+def _reached_the_end(trainer: Trainer) -> bool:
+    by_steps = 0 < trainer.max_steps <= trainer.global_step
+    by_epochs = trainer.max_epochs not in (None, -1) and trainer.current_epoch >= trainer.max_epochs
+    return by_steps or by_epochs

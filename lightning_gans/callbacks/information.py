@@ -1,7 +1,5 @@
 """The information panel: what the codes mean, in numbers, at every validation and in `test`."""
 
-from pathlib import Path
-
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
@@ -63,7 +61,8 @@ class InformationPanel(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the final state, unless the last validation was of it."""
-        if self._measured_step != trainer.global_step and trainer.limit_val_batches:
+        measures = isinstance(pl_module, InfoGAN) and trainer.limit_val_batches
+        if measures and self._measured_step != trainer.global_step:
             values = self._measure(trainer, pl_module, "validation")
             for logger in trainer.loggers:
                 logger.log_metrics(values, step=trainer.global_step)
@@ -77,17 +76,34 @@ class InformationPanel(Callback):
         data = getattr(trainer, "datamodule", None)
         if not isinstance(module, InfoGAN):
             return {}
-        step = _trained_steps(trainer, module)
         self._measured_step = trainer.global_step
         scores = self._information(trainer, module, stage)
         if isinstance(data, ImageDataModule):
             scores += self._classes(trainer, module, data, stage)
-        protocol = self._protocol(module, data, stage)
+        self._write(trainer, module, stage, scores)
+        return {f"{stage}/{name}": value for name, value in scores}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add both players' losses on the validation images to the scores."""
+        if not trainer.sanity_checking:
+            self._write_losses(trainer, pl_module, "validation")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add both players' losses on the test images to the scores."""
+        self._write_losses(trainer, pl_module, "test")
+
+    def _write_losses(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
+        if isinstance(module, Adversarial):
+            names = ("loss/discriminator", "loss/generator")
+            losses = [(n, float(trainer.callback_metrics[f"{stage}/{n}"])) for n in names]
+            self._write(trainer, module, stage, losses)
+
+    def _write(self, trainer: Trainer, module: Adversarial, stage: str, scores: list["Measured"]) -> None:
         folder = run_folder(trainer)
         if trainer.is_global_zero and folder is not None:
-            records = [Score(name, value, protocol, step=step) for name, value in scores]
-            append_scores(Path(folder) / SCORES, records)
-        return {f"{stage}/{name}": value for name, value in scores}
+            protocol = self._protocol(module, getattr(trainer, "datamodule", None), stage)
+            step = _trained_steps(trainer, module)
+            append_scores(folder / SCORES, [Score(name, value, protocol, step=step) for name, value in scores])
 
     def _information(self, trainer: Trainer, module: InfoGAN, stage: str) -> list["Measured"]:
         metric = InformationBound(module.latent).to(module.device)
@@ -121,7 +137,7 @@ class InformationPanel(Callback):
         for name, seen in fitted_on.items():
             scored = held_out[name]
             hungarian = hungarian_matching(seen)
-            matchings[name] = hungarian.to_dict()
+            matchings[name] = hungarian.to_dict() | {"step": _trained_steps(trainer, module)}
             measured += [
                 (f"error_hungarian/{name}", hungarian.error(scored)),
                 (f"error_majority/{name}", majority_matching(seen).error(scored)),
@@ -173,4 +189,4 @@ def _confusions(
 
 def _trained_steps(trainer: Trainer, module: Adversarial) -> int:
     """Generator updates behind the weights: the clock in fit, the checkpoint's own count elsewhere."""
-    return trainer.global_step if trainer.training or trainer.validating else module.trained_steps
+    return trainer.global_step if trainer.state.fn == "fit" else module.trained_steps

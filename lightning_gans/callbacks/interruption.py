@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM end a run after the step in progress, with a checkpoint to resume from."""
 
 import signal
+import sys
 from types import FrameType
 from typing import Any
 
@@ -24,10 +25,11 @@ class Interrupted(Exception):
 
 
 class GracefulStop(Callback):
-    """Turns the first SIGINT or SIGTERM into a stop at the end of the step.
+    """Turns the first SIGINT or SIGTERM into a stop before the next step.
 
     Stopping in the middle of a step would leave one player updated and the other not, a state from which
-    no resume is exact. A second signal stops at once, without saving.
+    no resume is exact; stopping before the next one leaves the last one logged and validated. A second signal
+    stops at once, without saving.
     """
 
     def __init__(self) -> None:
@@ -42,13 +44,12 @@ class GracefulStop(Callback):
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self._received = number
+        print("\nstopping after this step; once more to stop at once without saving", file=sys.stderr, flush=True)
         # the next one is meant: back to Python's own behaviour
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Stop here if asked to, on all ranks together."""
         stop = self._received is not None
         if trainer.world_size > 1:

@@ -14,7 +14,8 @@ SHORT_NAMES = {"train/loss/discriminator": "L_D", "train/loss/generator": "L_G"}
 class GameProgress(ProgressBar):
     """Shows steps, steps/s, L_D, L_G and the information of each code.
 
-    The losses shown are the means that were logged last, so the bar never makes a step wait for the device.
+    The losses shown are the means that were logged last, and are read once after each logging: in between, the
+    bar does not make a step wait for the device.
 
     Args:
         refresh_every_n_steps: Generator updates between two refreshes.
@@ -25,6 +26,7 @@ class GameProgress(ProgressBar):
         self.refresh_every_n_steps = max(1, refresh_every_n_steps)
         self._enabled = True
         self._bar: tqdm | None = None
+        self._shown = -1
 
     def disable(self) -> None:
         """Show nothing (ranks other than 0)."""
@@ -63,7 +65,9 @@ class GameProgress(ProgressBar):
 
     def _refresh(self, trainer: Trainer) -> None:
         assert self._bar is not None
-        if not self._bar.disable:
+        logged = trainer.global_step // trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if not self._bar.disable and logged != self._shown:
+            self._shown = logged
             shown: dict[str, str] = {}
             for name, value in trainer.callback_metrics.items():
                 if name in SHORT_NAMES:

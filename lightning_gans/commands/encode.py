@@ -3,7 +3,7 @@
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,12 +18,16 @@ from lightning_gans.traversal import matching_of
 
 DESCRIPTION = """Read the latent codes of images.
 
-IMAGES are image files or folders of them (converted to the model's size and number of channels), or
-with --split the images of a split of the run's own data. Writes one record for each image: the category
-with its probabilities, or the mean and standard deviation of each continuous code; and the class that the
-category was matched to, where the run has measured it. The file is --out (by default codes.csv in the
-checkpoint's run folder); its suffix, .csv or .json, chooses the format.
+IMAGES are image files or folders of them (converted to the model's size and number of channels, 16 bits
+scaled to 8, transparency laid on black), or with --split the images of a split of the run's own data.
+Writes one record for each image: the category with its probabilities, or the mean and standard deviation
+of each continuous code; and the class that the category was matched to, where the run has measured it.
+The file is --out (by default codes.csv in the checkpoint's run folder); its suffix, .csv or .json, chooses
+the format.
 """
+if TYPE_CHECKING:
+    from PIL import Image
+
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
@@ -91,13 +95,27 @@ def read_image(file: Path, shape: tuple[int, int, int]) -> Tensor:
     channels, height, width = shape
     try:
         with Image.open(file) as opened:
-            image: Image.Image = opened.convert("L" if channels == 1 else "RGB")
+            image = _opaque(opened).convert("L" if channels == 1 else "RGB")
             if image.size != (width, height):
                 image = image.resize((width, height), Image.Resampling.LANCZOS)
             array = numpy.array(image)
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{file} cannot be read as an image; remove it or repair it") from error
     return torch.from_numpy(array).view(height, width, channels).permute(2, 0, 1).contiguous()
+
+
+def _opaque(image: "Image.Image") -> "Image.Image":
+    """The same picture in 8 bits without transparency: 16 bits scaled down, transparency laid on black."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        # Pillow would clip everything above 255
+        values = image.convert("F")
+        return values.point(lambda value: value * (1 / 257) + 0).convert("L")
+    if "A" in image.getbands() or "transparency" in image.info:
+        transparent = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), transparent)
+    return image
 
 
 def code_records(module: InfoGAN, posterior: Tensor, names: list[str]) -> list[dict[str, Any]]:

@@ -63,7 +63,15 @@ def load(options: argparse.Namespace) -> Adversarial:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"the device '{device}' is not available here; use --device cpu") from error
-    return load_module(options.ckpt_path, device)
+    module = load_module(options.ckpt_path, device)
+    for code, matching in module.findings.get("matching", {}).items():
+        if matching["step"] != module.trained_steps:
+            print(
+                f"note: what the categories of '{code}' stand for was measured at step {matching['step']}, the "
+                f"checkpoint is of step {module.trained_steps}",
+                file=sys.stderr,
+            )
+    return module
 
 
 def out_folder(options: argparse.Namespace, name: str) -> Path:

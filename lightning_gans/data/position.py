@@ -37,9 +37,13 @@ def set_position(trainer: Trainer, epoch: int, offset: int, rounds: int) -> None
         offset: Rounds trained in it.
         rounds: Rounds in an epoch, or more.
     """
-    if epoch == 0 and offset == 0:
-        return
     fit_loop, epoch_loop = trainer.fit_loop, trainer.fit_loop.epoch_loop
+    if epoch == 0 and offset == 0:
+        # Nothing is trained yet, so this is a start: a restart at 0 counts a step that never was. (The public
+        # setter of FitLoop makes it a restart whenever max_steps is given.)
+        for loop in (fit_loop, epoch_loop, epoch_loop.val_loop, epoch_loop.manual_optimization):
+            loop._restarting = False
+        return
     at_end = offset == 0  # then the good case is the last round of the epoch before
     unfinished = epoch - 1 if at_end else epoch
     for epochs in (fit_loop.epoch_progress.total, fit_loop.epoch_progress.current):

@@ -61,8 +61,9 @@ def gaussian_log_likelihood(value: Tensor, mean: Tensor, log_std: Tensor | float
     Returns:
         Shape (B,).
     """
-    log_std = torch.as_tensor(log_std, dtype=mean.dtype, device=mean.device)
-    standardised = (value - mean) * torch.exp(-log_std)
+    # a number stays a number: as a tensor it would be copied to the device, which waits for it
+    inverse_std = torch.exp(-log_std) if isinstance(log_std, Tensor) else math.exp(-log_std)
+    standardised = (value - mean) * inverse_std
     return (-0.5 * standardised.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)
 
 

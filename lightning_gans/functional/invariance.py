@@ -18,7 +18,9 @@ def paired_mutual_information(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         A scalar in nats, in ``[0, log K]``.
     """
-    joint = first.t() @ second / len(first)
+    # a product of matrices would be taken in bfloat16 under autocast, too coarse for differences of logarithms
+    with torch.autocast(first.device.type, enabled=False):
+        joint = first.t() @ second / len(first)
     joint = (joint + joint.t()) / 2
     # both are symmetric, so one marginal serves for rows and columns
     marginal = joint.sum(0)

@@ -34,6 +34,8 @@ def random_affine(
     Returns:
         Same shape.
     """
+    if images.dtype in (torch.bfloat16, torch.float16):
+        images = images.float()  # positions need more than eight bits
     batch, device = len(images), images.device
     amounts = torch.rand(6, batch, generator=generator, device=device).mul_(2).sub_(1)
     angle = amounts[0] * math.radians(rotation)

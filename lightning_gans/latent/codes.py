@@ -74,14 +74,18 @@ class CategoricalCode(CodePrior):
         if probabilities is not None:
             self.probabilities = torch.tensor(probabilities, dtype=torch.float64)
         self.uniform = probabilities is None
+        self._weights: dict[torch.device, Tensor] = {}
         self.entropy = information.categorical_entropy(self.probabilities).item()
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw n categories, int64 of shape (n,)."""
         if self.uniform:
             return torch.randint(self.size, (n,), generator=generator, device=generator.device)
-        probabilities = self.probabilities.to(generator.device, torch.float32)
-        return torch.multinomial(probabilities, n, replacement=True, generator=generator)
+        device = generator.device
+        if device not in self._weights:
+            # copied once: a copy at every draw would wait for the device
+            self._weights[device] = self.probabilities.to(device, torch.float32)
+        return torch.multinomial(self._weights[device], n, replacement=True, generator=generator)
 
     def as_input(self, values: Tensor) -> Tensor:
         """One-hot, shape (n, K)."""

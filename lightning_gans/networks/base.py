@@ -27,16 +27,18 @@ class Discriminator(nn.Module):
         trunk: Images of shape (B, C, H, W) to features of shape (B, feature_size).
         head: Features to a logit of shape (B, 1).
         feature_size: Number of features between the two.
+        slope: Negative slope of its leaky ReLUs, which further heads on the trunk use too.
     """
 
     image_shape: tuple[int, int, int]
     trunk: nn.Module
     head: nn.Module
     feature_size: int
+    slope: float = 0.1
 
     def logit(self, features: Tensor) -> Tensor:
-        """Logit that the image is real, shape (B,), from the trunk's features."""
-        return self.head(features).squeeze(1)
+        """Logit that the image is real, shape (B,), from the trunk's features; float32 under autocast too."""
+        return self.head(features).squeeze(1).float()
 
     def forward(self, images: Tensor) -> Tensor:
         """Logit that each image is real, shape (B,)."""

@@ -80,6 +80,7 @@ class MNISTDiscriminator(Discriminator):
         super().__init__()
         narrow, wide, hidden = scaled(64, width), scaled(128, width), scaled(1024, width)
         self.feature_size = hidden
+        self.slope = slope
         self.trunk = nn.Sequential(
             nn.Conv2d(1, narrow, 4, stride=2, padding=1),
             nn.LeakyReLU(slope),

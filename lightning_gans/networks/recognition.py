@@ -26,5 +26,9 @@ class RecognitionHead(nn.Module):
         initialise(self)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Raw parameters of Q, shape (B, posterior_size), from features of shape (B, feature_size)."""
-        return self.layers(features)
+        """Raw parameters of Q, shape (B, posterior_size), float32 under autocast too.
+
+        Args:
+            features: The trunk's features, shape (B, feature_size).
+        """
+        return self.layers(features).float()

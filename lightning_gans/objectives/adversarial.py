@@ -119,7 +119,8 @@ class Adversarial(LightningModule, ABC):
     def record(self, name: str, value: Tensor) -> None:
         """Add a scalar to the means that are logged every `log_every_n_steps`; stays on the device."""
         total, count = self._sums.get(name, (0.0, 0))
-        self._sums[name] = (total + value.detach(), count + 1)
+        # float32: a sum of many bfloat16 values stops growing
+        self._sums[name] = (total + value.detach().float(), count + 1)
 
     def random(self, purpose: str) -> torch.Generator:
         """The generator of random numbers for one purpose within the current turn."""
@@ -202,6 +203,20 @@ class Adversarial(LightningModule, ABC):
         self._sums = {}
         # Lightning takes a metric called "step" as the loggers' axis, which then is the game's clock
         self.log_dict(means | {"step": torch.tensor(float(self.global_step))})
+
+    def setup(self, stage: str) -> None:
+        """Refuse a way of synchronising processes that this game breaks.
+
+        Raises:
+            InputError: Under distributed data parallel that expects every parameter in every backward.
+        """
+        strategy = self.trainer.strategy
+        arguments = getattr(strategy, "_ddp_kwargs", None)
+        if stage == "fit" and arguments is not None and not arguments.get("find_unused_parameters"):
+            raise InputError(
+                "each player's backward leaves the other's parameters unused; "
+                "use --trainer.strategy ddp_find_unused_parameters_true"
+            )
 
     def on_train_start(self) -> None:
         """Forget sums of an earlier fit; refuse what the game cannot be played under."""
@@ -292,5 +307,12 @@ class Adversarial(LightningModule, ABC):
             raise InputError(
                 f"the checkpoint holds the objective {objective}, but the configuration asks for {type(self).__name__}"
             )
+        own = self.state_dict()
+        for name, weights in checkpoint["state_dict"].items():
+            if name in own and own[name].shape != weights.shape:
+                raise InputError(
+                    f"the checkpoint's networks have another size: {name} is {tuple(weights.shape)} there and "
+                    f"{tuple(own[name].shape)} in the configuration"
+                )
         self.findings = saved.get("findings", {})
         self.trained_steps = saved.get("step", 0)

@@ -73,7 +73,9 @@ class InfoGAN(Adversarial):
         )
         if not latent.codes:
             raise InputError(f"{type(self).__name__} needs at least one latent code; add one under latent.codes")
-        self.recognition = RecognitionHead(discriminator.feature_size, latent.posterior_size, recognition_hidden)
+        self.recognition = RecognitionHead(
+            discriminator.feature_size, latent.posterior_size, recognition_hidden, discriminator.slope
+        )
         self.recognition_trained_with = recognition_trained_with
 
     def players(self) -> tuple[Player, Player]:
@@ -108,23 +110,20 @@ class InfoGAN(Adversarial):
         information = self.information(fake, features, latent)
         loss = gan_losses.non_saturating(self.discriminator.logit(features))
         self.record("loss/generator", loss)
-        self.record_information(information)
         return loss - self.latent.weighted(information)
 
-    def record_information(self, information: dict[str, Tensor]) -> None:
-        """Record L_I of each code for the log."""
-        for name, value in information.items():
-            self.record(f"information/{name}", value)
-
     def information(self, fake: Tensor, features: Tensor, latent: Latent) -> dict[str, Tensor]:
-        """L_I of each code, in nats.
+        """L_I of each code, in nats; recorded as "information/<code>".
 
         Args:
             fake: G(z, c), shape (B, C, H, W).
             features: The trunk's features of ``fake``.
             latent: The (z, c) that made them.
         """
-        return self.latent.information(latent.codes, self.recognition(features))
+        information = self.latent.information(latent.codes, self.recognition(features))
+        for name, value in information.items():
+            self.record(f"information/{name}", value)
+        return information
 
     def recognition_loss(
         self, real: Tensor, real_features: Tensor, fake: Tensor, fake_features: Tensor, latent: Latent

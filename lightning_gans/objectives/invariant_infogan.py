@@ -109,16 +109,23 @@ class InvariantInfoGAN(InfoGAN):
     def information(self, fake: Tensor, features: Tensor, latent: Latent) -> dict[str, Tensor]:
         """L_I of each code; for categorical ones the mean of before and after T."""
         plain = super().information(fake, features, latent)
-        moved = self.transformation(fake, self.random("transformation of generated images"))
-        after = super().information(moved, self.discriminator.trunk(moved), latent)
+        moved = self.transform(fake, "transformation of generated images")
+        after = self.latent.information(latent.codes, self.recognition(self.discriminator.trunk(moved)))
+        for name in self.latent.categorical:
+            self.record(f"information_after_transformation/{name}", after[name])
         return plain | {name: (plain[name] + after[name]) / 2 for name in self.latent.categorical}
+
+    def transform(self, images: Tensor, purpose: str) -> Tensor:
+        """T(x) of images in the generator's range; what comes in from outside is black."""
+        black, _ = self.generator.output_range
+        return self.transformation(images - black, self.random(purpose)) + black
 
     def recognition_loss(
         self, real: Tensor, real_features: Tensor, fake: Tensor, fake_features: Tensor, latent: Latent
     ) -> Tensor:
         """- sum λ L_I, and minus the agreement of Q's answers for x and T(x) on real images."""
         loss = super().recognition_loss(real, real_features, fake, fake_features, latent)
-        moved = self.transformation(real, self.random("transformation of real images"))
+        moved = self.transform(real, "transformation of real images")
         before = self.latent.split_posterior(self.recognition(real_features))
         after = self.latent.split_posterior(self.recognition(self.discriminator.trunk(moved)))
         for name in self.latent.categorical:

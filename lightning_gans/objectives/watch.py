@@ -45,5 +45,6 @@ class LossWatch:
         last = ", ".join(f"{name} {value.item():.4g}" for name, value in self._last_finite.items())
         raise NonFiniteLoss(
             f"the {player}'s loss was not finite in step {broken[player] + 1} (last finite losses: {last}); lower "
-            f"its learning rate or limit its gradient with --model.updates.{player}_clip_norm"
+            "the players' learning rates, or limit a gradient with --model.updates.discriminator_clip_norm or "
+            "--model.updates.generator_clip_norm"
         )

@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,16 @@ class GanCLI(LightningCLI):
         parser.add_lightning_class_args(Pictures, "pictures")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and name a configuration file that is no text."""
+        try:
+            super().parse_arguments(parser, args)
+        except UnicodeDecodeError as error:
+            files = [value for option, value in pairwise(args) if option in ("-c", "--config")]
+            raise InputError(
+                f"a configuration must be a YAML file, but one of {', '.join(files)} is no text"
+            ) from error
 
     # ---- before anything is built
 

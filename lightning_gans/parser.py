@@ -116,8 +116,8 @@ def _hint(name: str, names: set[str]) -> str:
         heads = {known.split(".")[0] for known in names}
         if head not in heads and (close := difflib.get_close_matches(head, heads, n=1, cutoff=0.6)):
             return f"; did you mean '--{close[0]}.{rest}'?"
-        if hint := nearest(name, {known for known in names if "." in known}):
-            return hint
+        if close := difflib.get_close_matches(name, [known for known in names if "." in known], n=1, cutoff=0.6):
+            return f"; did you mean '--{close[0]}'?"
     simple = {part for known in names for part in known.split(".")}
     for part in name.split("."):
         if part not in simple and (hint := nearest(part, simple)):

@@ -1,5 +1,6 @@
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ def trained(tmp_path_factory):
     done = call("fit", "--config", TINY, "--runs", runs)
     assert done.returncode == 0, done.stderr
     return runs / "tiny" / "version_0", done
+
+
+@pytest.fixture
+def own_copy(trained, tmp_path):
+    """A copy of the trained run for a test that writes into it."""
+    folder = tmp_path / "copy" / "tiny" / "version_0"
+    shutil.copytree(trained[0], folder)
+    return folder
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ import json
 import re
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 import yaml
 from PIL import Image
 
 from lightning_gans.__main__ import main
+from lightning_gans.commands.encode import read_image
 from tests.cli_tools import TINY, call
 
 
@@ -59,8 +61,8 @@ def test_training_on_the_fallback_is_announced_and_recorded_in_every_score(train
     assert all(score["protocol"]["data"] == "digits (fallback for mnist)" for score in scores)
 
 
-def test_test_works_from_the_checkpoint_alone(trained):
-    folder, _ = trained
+def test_test_works_from_the_checkpoint_alone(own_copy):
+    folder = own_copy
     done = call("test", "--ckpt_path", folder / "checkpoints" / "last.ckpt")
     assert done.returncode == 0, done.stderr
     assert "split=test" in done.stdout and "error_hungarian/digit" in done.stdout
@@ -131,8 +133,8 @@ def test_encode_a_folder_reads_what_sample_wrote(trained, tmp_path):
     assert len(records[0]["style.mean"]) == 2
 
 
-def test_predict_writes_the_codes_of_the_test_images(trained):
-    folder, _ = trained
+def test_predict_writes_the_codes_of_the_test_images(own_copy):
+    folder = own_copy
     done = call("predict", "--ckpt_path", folder / "checkpoints" / "last.ckpt")
     assert done.returncode == 0, done.stderr
     with (folder / "predictions.csv").open() as file:
@@ -210,6 +212,16 @@ REFUSALS = {
     "missing data": (["--data.fallback", "null"], "MNIST", "fallback"),
     "batch too large": (["--data.batch_size", 100000], "100000", "lower the batch size"),
     "unwritable folder": (["--runs", "/proc/nowhere"], "/proc/nowhere", "--runs"),
+    "abbreviation": (["--trainer.max_step", 3], "--trainer.max_step", "--trainer.max_steps"),
+    "negative rate": (["--model.generator_optimizer.lr", -1], "generator_optimizer", "-1"),
+    "clipping by the trainer": (["--trainer.gradient_clip_val", 1], "gradient", "clip"),
+    "no such device": (["--trainer.accelerator", "mps"], "MPS", "not available"),
+    "plain ddp": (["--trainer.strategy", "ddp", "--trainer.devices", 1], "unused", "ddp_find_unused_parameters_true"),
+    "baseline's choice": (
+        ["--model", "RecognitionBaseline", "--model.recognition_trained_with", "generator"],
+        "recognition_trained_with",
+        "unknown",
+    ),
     "linked seed": (["--model.seed", 3], "--model.seed", "--seed_everything"),
     "bad clip": (["--model.updates.generator_clip_norm", -1], "generator_clip_norm", "positive"),
 }
@@ -230,6 +242,9 @@ def test_a_missing_or_broken_configuration_file_is_named(refused, tmp_path):
     broken = tmp_path / "broken.yaml"
     broken.write_text("model: {class_path: InfoGAN")
     assert "error: " in refused("fit", "--config", broken)
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(bytes(range(128, 256)))
+    assert "binary.yaml" in refused("fit", "--config", binary)
     assert "--config" in refused("fit")
 
 
@@ -238,6 +253,7 @@ def test_unknown_commands_and_options_are_refused_with_the_nearest(refused, trai
     assert "'traverse'" in refused("travers")
     assert "'fit'" in refused("fitt")
     assert "'--columns'" in refused("traverse", "--ckpt_path", checkpoint, "--colums", 3)
+    assert "traverse" in refused()
     assert "--ckpt_path" in refused("sample")
     assert "--ckpt_path" in refused("test")
 
@@ -282,6 +298,14 @@ def test_encode_refuses_what_is_no_image(refused, trained, tmp_path):
     assert "does not exist" in refused("encode", "--ckpt_path", checkpoint, tmp_path / "gone")
 
 
+def test_where_nothing_can_be_written_is_named(refused, trained, tmp_path):
+    checkpoint = trained[0] / "checkpoints" / "last.ckpt"
+    assert "/proc/nowhere" in refused("sample", "--ckpt_path", checkpoint, "--out", "/proc/nowhere")
+    assert "/proc/nowhere" in refused(
+        "encode", "--ckpt_path", checkpoint, "--split", "validation", "--out", "/proc/nowhere/codes.csv"
+    )
+
+
 def test_a_diverging_run_stops_with_the_player_and_keeps_the_state_apart(tmp_path):
     done = call("fit", "--config", TINY, "--runs", tmp_path, "--model.discriminator_optimizer.lr", "1e30")
     assert done.returncode == 1, done.stderr
@@ -310,7 +334,62 @@ def test_the_wandb_overlay_logs_metrics_pictures_and_configuration_offline(tmp_p
     assert pictures == {"samples", "traverse_digit", "traverse_style[0]", "traverse_style[1]"}
 
 
-def test_validate_works_from_the_checkpoint_alone(trained):
-    done = call("validate", "--ckpt_path", trained[0] / "checkpoints" / "last.ckpt")
+def test_validate_repeats_the_final_validation_from_the_checkpoint_alone(own_copy):
+    before = (own_copy / "scores.jsonl").read_text().splitlines()
+    done = call("validate", "--ckpt_path", own_copy / "checkpoints" / "last.ckpt")
     assert done.returncode == 0, done.stderr
     assert "split=validation" in done.stdout
+    after = [json.loads(line) for line in (own_copy / "scores.jsonl").read_text().splitlines()]
+    new = {score["metric"]: score for score in after[len(before) :]}
+    final = {score["metric"]: score for score in after[: len(before)] if score["step"] == 30}
+    assert new.keys() == final.keys()
+    for metric, score in new.items():
+        assert score["step"] == 30
+        assert score["value"] == pytest.approx(final[metric]["value"], rel=1e-5), metric
+
+
+def test_a_gan_is_scored_by_its_losses_and_has_no_codes_to_show(tmp_path, data_root, monkeypatch, capsys, refused):
+    config = Path(__file__).parents[1] / "conf" / "gan_mnist.yaml"
+    fit = ["fit", "--config", config, "--runs", tmp_path, "--trainer.max_steps", 2, "--trainer.accelerator", "cpu"]
+    small = ["--model.generator.width", 0.05, "--model.discriminator.width", 0.05, "--trainer.limit_val_batches", 1]
+    assert call(*fit, *small, "--trainer.val_check_interval", 2, data=data_root).returncode == 0
+    folder = tmp_path / "gan_mnist" / "version_0"
+    scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    assert {score["metric"] for score in scores} == {"loss/discriminator", "loss/generator"}
+    assert all(score["protocol"]["data"] == "mnist" for score in scores)
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", str(data_root))
+    assert main(["sample", "--ckpt_path", str(checkpoint), "-n", "4", "--out", str(tmp_path)]) == 0
+    assert "no latent codes" in refused("traverse", "--ckpt_path", checkpoint)
+    assert "no Q" in refused("encode", "--ckpt_path", checkpoint, tmp_path / "samples.png")
+    assert "the codes are: none" in refused("sample", "--ckpt_path", checkpoint, "--codes.digit", 1)
+
+
+@pytest.mark.parametrize("kind", ["sixteen bits", "transparent", "palette", "colour"])
+def test_every_kind_of_image_is_read_as_the_grey_picture_that_it_shows(kind, tmp_path):
+    grey = numpy.random.default_rng(0).integers(0, 256, (28, 28), dtype=numpy.uint8)
+    if kind == "sixteen bits":
+        image = Image.fromarray(grey.astype(numpy.uint16) * 257)
+    elif kind == "transparent":
+        white = numpy.full_like(grey, 255)
+        image = Image.fromarray(numpy.stack([white, white, white, grey], axis=-1), "RGBA")
+    elif kind == "palette":
+        image = Image.fromarray(grey).convert("P")
+    else:
+        image = Image.fromarray(numpy.stack([grey] * 3, axis=-1))
+    image.save(tmp_path / "image.png")
+    read = read_image(tmp_path / "image.png", (1, 28, 28))
+    assert read.shape == (1, 28, 28)
+    assert (read[0].int() - torch.from_numpy(grey).int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [["--trainer.enable_checkpointing", "false"], ["--trainer.enable_progress_bar", "false"]],
+)
+def test_what_lightning_can_switch_off_can_be_switched_off(switch, tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
+    args = ["fit", "--config", str(TINY), "--runs", str(tmp_path), "--trainer.max_steps", "2", *switch]
+    assert main(args) == 0
+    kept = (tmp_path / "tiny" / "version_0" / "checkpoints" / "last.ckpt").exists()
+    assert kept == ("enable_progress_bar" in switch[0])

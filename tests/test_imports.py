@@ -12,7 +12,7 @@ import lightning_gans
 
 PACKAGE = Path(lightning_gans.__file__).parent
 LAYERS = (
-    ("__init__", "errors", "files", "images", "randomness"),
+    ("__init__", "errors", "files", "images", "precision", "randomness"),
     ("functional", "latent", "networks", "data", "pictures"),
     ("metrics",),
     ("objectives",),

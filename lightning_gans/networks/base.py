@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from lightning_gans.images import Range
+from lightning_gans.precision import full_precision
 
 
 class Generator(nn.Module):
@@ -38,7 +39,7 @@ class Discriminator(nn.Module):
 
     def logit(self, features: Tensor) -> Tensor:
         """Logit that the image is real, shape (B,), from the trunk's features; float32 under autocast too."""
-        return self.head(features).squeeze(1).float()
+        return full_precision(self.head(features).squeeze(1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logit that each image is real, shape (B,)."""

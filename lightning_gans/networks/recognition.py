@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from lightning_gans.networks.initialisation import initialise
+from lightning_gans.precision import full_precision
 
 
 class RecognitionHead(nn.Module):
@@ -31,4 +32,4 @@ class RecognitionHead(nn.Module):
         Args:
             features: The trunk's features, shape (B, feature_size).
         """
-        return self.layers(features).float()
+        return full_precision(self.layers(features))

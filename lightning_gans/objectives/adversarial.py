@@ -23,6 +23,7 @@ from lightning_gans.networks import Discriminator, ExponentialMovingAverage, Gen
 from lightning_gans.networks.modes import evaluation_mode
 from lightning_gans.objectives.players import ALTERNATING, Player, Updates, frozen, require_one_owner
 from lightning_gans.objectives.watch import LossWatch
+from lightning_gans.precision import full_precision
 from lightning_gans.randomness import keyed_generator
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -119,8 +120,7 @@ class Adversarial(LightningModule, ABC):
     def record(self, name: str, value: Tensor) -> None:
         """Add a scalar to the means that are logged every `log_every_n_steps`; stays on the device."""
         total, count = self._sums.get(name, (0.0, 0))
-        # float32: a sum of many bfloat16 values stops growing
-        self._sums[name] = (total + value.detach().float(), count + 1)
+        self._sums[name] = (total + full_precision(value.detach()), count + 1)
 
     def random(self, purpose: str) -> torch.Generator:
         """The generator of random numbers for one purpose within the current turn."""
@@ -138,8 +138,8 @@ class Adversarial(LightningModule, ABC):
         discriminator, generator = self._players = self.players()
         require_one_owner(self, self._players)
         return (
-            self.discriminator_optimizer(discriminator.parameters),
-            self.generator_optimizer(generator.parameters),
+            _make(self.discriminator_optimizer, discriminator),
+            _make(self.generator_optimizer, generator),
         )
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -316,3 +316,10 @@ class Adversarial(LightningModule, ABC):
                 )
         self.findings = saved.get("findings", {})
         self.trained_steps = saved.get("step", 0)
+
+
+def _make(factory: OptimizerFactory, player: Player) -> Optimizer:
+    try:
+        return factory(player.parameters)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"model.{player.name}_optimizer cannot be made: {error}") from error

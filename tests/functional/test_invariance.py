@@ -119,3 +119,10 @@ def test_following_the_gradient_leads_from_disagreement_to_log_k() -> None:
         (-paired_mutual_information(*logits.softmax(-1))).backward()
         optimizer.step()
     assert paired_mutual_information(*logits.softmax(-1)).item() > 0.99 * math.log(3)
+
+
+def test_bfloat16_autocast_does_not_coarsen_it() -> None:
+    first, second = predictions(0, 64, 10).float(), predictions(1, 64, 10).float()
+    expected = paired_mutual_information(first, second)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(paired_mutual_information(first, second), expected)

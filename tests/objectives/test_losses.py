@@ -151,3 +151,22 @@ def test_the_transformation_of_a_turn_is_a_function_of_its_key() -> None:
     assert torch.equal(first[0], again[0])
     other = losses(build(InvariantInfoGAN, seed=1).double())
     assert not torch.equal(first[0], other[0])
+
+
+def test_the_mean_of_many_bfloat16_losses_is_their_mean() -> None:
+    module = build(GAN)
+    value = torch.tensor(1.3828125, dtype=torch.bfloat16)  # a sum of 50 of them is off by 4 % in bfloat16
+    for _ in range(500):
+        module.record("loss", value)
+    total, count = module._sums["loss"]
+    assert (total / count).item() == pytest.approx(1.3828125, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_losses_are_float32_under_bfloat16_autocast(name: str) -> None:
+    module = build(OBJECTIVES[name])
+    latent = module.latent.sample(8, torch.Generator().manual_seed(0))
+    real = torch.rand(8, *module.generator.image_shape)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert module.discriminator_loss(real, latent).dtype == torch.float32
+        assert module.generator_loss(real, latent).dtype == torch.float32

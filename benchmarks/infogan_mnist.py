@@ -22,7 +22,7 @@ import yaml
 
 from lightning_gans import __version__
 from lightning_gans.files import atomic_path
-from lightning_gans.metrics import read_scores
+from lightning_gans.metrics import read_scores, require_same_protocol
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -41,16 +41,27 @@ def main() -> None:
     record = RESULTS / f"{name}.json"
     print(f"recording to {record}", flush=True)
     for seed in options.seeds:
-        known = json.loads(record.read_text())["seeds"] if record.is_file() else {}
+        known = recorded_seeds(record, options)
         if str(seed) in known:
             print(f"seed {seed}: already recorded", flush=True)
             continue
         entry = run_seed(options, f"{name}_seed{seed}", seed)
         # read again: another process may have recorded other seeds meanwhile
-        known = json.loads(record.read_text())["seeds"] if record.is_file() else {}
+        known = recorded_seeds(record, options)
         known[str(seed)] = entry
         write(record, options, dict(sorted(known.items(), key=lambda item: int(item[0]))))
         print(f"seed {seed}: {entry['scores']}", flush=True)
+
+
+def recorded_seeds(record: Path, options: argparse.Namespace) -> dict[str, dict]:
+    """What is recorded already; exits if it was measured otherwise than what is asked for now."""
+    if not record.is_file():
+        return {}
+    content = json.loads(record.read_text())
+    for key, asked in (("config", options.config), ("overrides", options.overrides), ("version", __version__)):
+        if content[key] != asked:
+            sys.exit(f"{record} was recorded with {key} {content[key]}, not {asked}; give another --name or remove it")
+    return content["seeds"]
 
 
 def run_seed(options: argparse.Namespace, experiment: str, seed: int) -> dict[str, object]:
@@ -72,6 +83,9 @@ def run_seed(options: argparse.Namespace, experiment: str, seed: int) -> dict[st
     checkpoint = folder / "checkpoints" / "last.ckpt"
     subprocess.run([*command, "test", "--ckpt_path", str(checkpoint)], check=True, env=environment)
     scores = {s.metric: s for s in read_scores(folder / "scores.jsonl") if s.protocol["split"] == "test"}
+    require_same_protocol(list(scores.values()))
+    if next(iter(scores.values())).protocol["fallback_data"]:
+        sys.exit("this was trained on the fallback data, which says nothing about MNIST; set LIGHTNING_GANS_DATA")
     return {
         "steps": next(iter(scores.values())).step,
         "wall_seconds": round(seconds, 1),

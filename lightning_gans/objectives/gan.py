@@ -6,56 +6,25 @@ For a fixed G the optimal D is p / (p + p_G) and V is 2 JSD(p, p_G) - log 4: the
 Jensen-Shannon divergence.
 """
 
-from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
 from lightning_gans.functional import gan_losses
-from lightning_gans.latent import Latent, LatentSpec
-from lightning_gans.networks import Discriminator, Generator
-from lightning_gans.objectives.adversarial import Adversarial, OptimizerFactory
-from lightning_gans.objectives.players import ALTERNATING, Updates
+from lightning_gans.latent import Latent
+from lightning_gans.objectives.adversarial import Adversarial
 
 
 class GAN(Adversarial):
     """The original GAN, with the minimax or the non-saturating generator loss.
 
     Args:
-        generator: Makes the generator network, given the length of its input.
-        discriminator: The discriminator network.
-        latent: What the generator is given; codes, if any, are merely more noise here.
-        generator_optimizer: Makes the generator's optimizer.
-        discriminator_optimizer: Makes the discriminator's optimizer.
         generator_loss: "non_saturating" minimises -E[log D(G(z))], "minimax" E[log(1 - D(G(z)))].
-        updates: How the players take turns.
-        ema_decay: Decay of the generator's exponential moving average, used for samples and scores; null
-            for none.
-        seed: Key of all latent draws (set from seed_everything on the command line).
+        **kwargs: The arguments of `Adversarial`; codes, if the latent has any, are merely more noise here.
     """
 
-    def __init__(
-        self,
-        generator: Callable[[int], Generator],
-        discriminator: Discriminator,
-        latent: LatentSpec,
-        generator_optimizer: OptimizerFactory,
-        discriminator_optimizer: OptimizerFactory,
-        generator_loss: Literal["non_saturating", "minimax"] = "non_saturating",
-        updates: Updates = ALTERNATING,
-        ema_decay: float | None = None,
-        seed: int = 0,
-    ):
-        super().__init__(
-            generator,
-            discriminator,
-            latent,
-            generator_optimizer,
-            discriminator_optimizer,
-            updates,
-            ema_decay,
-            seed,
-        )
+    def __init__(self, generator_loss: Literal["non_saturating", "minimax"] = "non_saturating", **kwargs: Any):
+        super().__init__(**kwargs)
         self.adversarial_loss = gan_losses.GENERATOR_LOSSES[generator_loss]
 
     def discriminator_loss(self, real: Tensor, latent: Latent) -> Tensor:

@@ -14,7 +14,6 @@ optimizer trains what. The objective wants min over G and Q, with Q = trunk + he
         gradient reaches Q's head and G, and passes through the trunk without changing it.
 """
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -23,58 +22,37 @@ from torch import Tensor
 from lightning_gans.errors import InputError
 from lightning_gans.functional import gan_losses
 from lightning_gans.images import to_float
-from lightning_gans.latent import Latent, LatentSpec
-from lightning_gans.networks import Discriminator, Generator, RecognitionHead
+from lightning_gans.latent import Latent
+from lightning_gans.networks import RecognitionHead
 from lightning_gans.networks.modes import evaluation_mode
-from lightning_gans.objectives.adversarial import Adversarial, OptimizerFactory
-from lightning_gans.objectives.players import ALTERNATING, Player, Updates
+from lightning_gans.objectives.adversarial import Adversarial
+from lightning_gans.objectives.players import Player
 
 
 class InfoGAN(Adversarial):
     """InfoGAN, with the non-saturating generator loss of the authors' code.
 
     Args:
-        generator: Makes the generator network, given the length of its input.
-        discriminator: The discriminator network, whose trunk Q shares.
-        latent: What the generator is given: noise, and the codes with their weights λ.
-        generator_optimizer: Makes the generator's optimizer.
-        discriminator_optimizer: Makes the discriminator's optimizer.
         recognition_trained_with: Whose optimizer trains Q's head, and with it whether the trunk learns from
             the information term ("discriminator": yes, as the authors' code; "generator": no).
         recognition_hidden: Width of Q's hidden layer.
-        updates: How the players take turns.
-        ema_decay: Decay of the generator's exponential moving average, used for samples and scores; null
-            for none.
-        seed: Key of all latent draws (set from seed_everything on the command line).
+        **kwargs: The arguments of `Adversarial`; the latent's codes carry the weights λ.
     """
 
     def __init__(
         self,
-        generator: Callable[[int], Generator],
-        discriminator: Discriminator,
-        latent: LatentSpec,
-        generator_optimizer: OptimizerFactory,
-        discriminator_optimizer: OptimizerFactory,
         recognition_trained_with: Literal["discriminator", "generator"] = "discriminator",
         recognition_hidden: int = 128,
-        updates: Updates = ALTERNATING,
-        ema_decay: float | None = None,
-        seed: int = 0,
+        **kwargs: Any,
     ):
-        super().__init__(
-            generator,
-            discriminator,
-            latent,
-            generator_optimizer,
-            discriminator_optimizer,
-            updates,
-            ema_decay,
-            seed,
-        )
-        if not latent.codes:
+        super().__init__(**kwargs)
+        if not self.latent.codes:
             raise InputError(f"{type(self).__name__} needs at least one latent code; add one under latent.codes")
         self.recognition = RecognitionHead(
-            discriminator.feature_size, latent.posterior_size, recognition_hidden, discriminator.slope
+            self.discriminator.feature_size,
+            self.latent.posterior_size,
+            recognition_hidden,
+            self.discriminator.slope,
         )
         self.recognition_trained_with = recognition_trained_with
 

@@ -13,8 +13,8 @@ Slant, place and size no longer pass as categories, and Q's borders move to wher
 label is used. Continuous codes keep InfoGAN's plain bound: slant and width are theirs to express.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,11 +22,8 @@ from torch import Tensor
 from lightning_gans.errors import InputError
 from lightning_gans.functional.invariance import paired_mutual_information
 from lightning_gans.functional.transformations import random_affine
-from lightning_gans.latent import Latent, LatentSpec
-from lightning_gans.networks import Discriminator, Generator
-from lightning_gans.objectives.adversarial import OptimizerFactory
+from lightning_gans.latent import Latent
 from lightning_gans.objectives.infogan import InfoGAN
-from lightning_gans.objectives.players import ALTERNATING, Updates
 
 
 @dataclass(frozen=True)
@@ -59,47 +56,14 @@ class InvariantInfoGAN(InfoGAN):
     Q is trained by the discriminator's optimizer, as in the authors' code.
 
     Args:
-        generator: Makes the generator network, given the length of its input.
-        discriminator: The discriminator network, whose trunk Q shares.
-        latent: What the generator is given: noise, and the codes with their weights λ.
-        generator_optimizer: Makes the generator's optimizer.
-        discriminator_optimizer: Makes the discriminator's optimizer.
         transformation: The random change T.
         agreement_weight: Weight of I(Q(x); Q(T(x))) on real images, for each categorical code.
-        recognition_hidden: Width of Q's hidden layer.
-        updates: How the players take turns.
-        ema_decay: Decay of the generator's exponential moving average, used for samples and scores; null
-            for none.
-        seed: Key of all latent draws (set from seed_everything on the command line).
+        **kwargs: The arguments of `InfoGAN`, without the choice of who trains Q.
     """
 
-    def __init__(
-        self,
-        generator: Callable[[int], Generator],
-        discriminator: Discriminator,
-        latent: LatentSpec,
-        generator_optimizer: OptimizerFactory,
-        discriminator_optimizer: OptimizerFactory,
-        transformation: Transformation = SMALL_AFFINE,
-        agreement_weight: float = 1.0,
-        recognition_hidden: int = 128,
-        updates: Updates = ALTERNATING,
-        ema_decay: float | None = None,
-        seed: int = 0,
-    ):
-        super().__init__(
-            generator,
-            discriminator,
-            latent,
-            generator_optimizer,
-            discriminator_optimizer,
-            "discriminator",
-            recognition_hidden,
-            updates,
-            ema_decay,
-            seed,
-        )
-        if not latent.categorical:
+    def __init__(self, transformation: Transformation = SMALL_AFFINE, agreement_weight: float = 1.0, **kwargs: Any):
+        super().__init__(recognition_trained_with="discriminator", **kwargs)
+        if not self.latent.categorical:
             raise InputError("InvariantInfoGAN needs a categorical code; without one use InfoGAN")
         if not agreement_weight >= 0:
             raise InputError(f"agreement_weight is {agreement_weight}, but must be 0 or more")

@@ -3,6 +3,7 @@
 import difflib
 import signal
 import sys
+from collections.abc import Callable
 
 TRAINING = ("fit", "validate", "test", "predict")
 COMMANDS = ("sample", "traverse", "encode")
@@ -56,11 +57,11 @@ def unknown_command(name: str) -> str:
     return f"there is no command '{name}' among {', '.join(TRAINING + COMMANDS)}{hint}"
 
 
-def _train(run: object, args: list[str]) -> int:
+def _train(run: Callable[[list[str]], None], args: list[str]) -> int:
     from lightning_gans.callbacks import Interrupted
 
     try:
-        run(args)  # type: ignore[operator]
+        run(args)
     except Interrupted as stop:
         print(f"{stop}; saved. Resume with the same command and --ckpt_path last", file=sys.stderr)
         return 128 + stop.signal_number

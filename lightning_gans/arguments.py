@@ -66,5 +66,7 @@ def silence_lightning() -> None:
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     # torch moved the class that Lightning asks for
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec")
+    # our logging counts steps across epochs, so a short epoch does not silence it
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval")
     # our loaders index tensors in memory: workers would only slow them down
     warnings.filterwarnings("ignore", message=".*does not have many workers")

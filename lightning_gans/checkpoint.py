@@ -22,6 +22,9 @@ SECTIONS = (
     "data",
     "trainer",
     "information",
+    "fidelity",
+    "densities",
+    "parzen",
     "pictures",
     "checkpoints",
 )

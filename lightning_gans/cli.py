@@ -16,13 +16,22 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 import lightning_gans.data
 import lightning_gans.networks  # noqa: F401 - registers short class names
-from lightning_gans.arguments import refuse_linked, silence_lightning, with_checkpoint_config
-from lightning_gans.callbacks import GameProgress, GracefulStop, InformationPanel, Pictures, RunCheckpoints
+from lightning_gans.arguments import refuse_linked, silence_lightning, spelled_out, with_checkpoint_config
+from lightning_gans.callbacks import (
+    DensityPanel,
+    Fidelity,
+    GameProgress,
+    GracefulStop,
+    InformationPanel,
+    ParzenPanel,
+    Pictures,
+    RunCheckpoints,
+)
 from lightning_gans.checkpoint import SECTIONS, changed_settings, configuration, read_checkpoint
 from lightning_gans.commands.encode import code_records, write
 from lightning_gans.errors import InputError, first_sentence, input_error_within
 from lightning_gans.files import atomic_path
-from lightning_gans.metrics import format_table, read_scores
+from lightning_gans.metrics import Score, format_scores, read_scores
 from lightning_gans.objectives import Adversarial, InfoGAN
 from lightning_gans.parser import SentenceParser
 from lightning_gans.runs import (
@@ -45,7 +54,8 @@ From a configuration: fit. From a checkpoint alone (--ckpt_path): validate, test
   sample     draw images, with codes of your choice
   traverse   draw what each latent code does
   encode     read the codes of images
-each with its own --help."""
+From the scores of runs: compare.
+Each with its own --help."""
 
 # ${model.init_args.x} shall mean the same in a file and under the subcommand `fit`
 set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
@@ -58,6 +68,7 @@ class GanCLI(LightningCLI):
         self._resume: Path | None = None
         self._resume_folder: Path | None = None
         self._resume_step = 0
+        self._scored_before = 0
         super().__init__(
             model_class=Adversarial,
             datamodule_class=LightningDataModule,
@@ -104,6 +115,9 @@ class GanCLI(LightningCLI):
         )
         parser.add_lightning_class_args(RunCheckpoints, "checkpoints")
         parser.add_lightning_class_args(InformationPanel, "information")
+        parser.add_lightning_class_args(Fidelity, "fidelity")
+        parser.add_lightning_class_args(DensityPanel, "densities")
+        parser.add_lightning_class_args(ParzenPanel, "parzen")
         parser.add_lightning_class_args(Pictures, "pictures")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
@@ -256,17 +270,26 @@ class GanCLI(LightningCLI):
             print(f"finished after {step} steps; written to {folder}:")
         else:
             print(f"stopped after {step} steps, before the end; resume with --ckpt_path last; written to {folder}:")
-        for what in (f"{CHECKPOINTS}/last.ckpt", SCORES, "metrics.csv", CONFIG):
+        for what in (f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/best.ckpt", SCORES, "metrics.csv", CONFIG):
             if (folder / what).exists():
                 print(f"  {folder / what}")
         for picture in sorted((folder / SAMPLES).glob(f"step={step:06d}_*.png")):
             print(f"  {picture}")
 
     @rank_zero_only
-    def after_test(self) -> None:
-        """Print the scores on the test images."""
+    def before_test(self) -> None:
+        """Remember which scores are there already."""
         assert self._resume is not None
-        self._print_scores(folder_of_checkpoint(self._resume), "test")
+        self._scored_before = len(_scores_in(folder_of_checkpoint(self._resume)))
+
+    @rank_zero_only
+    def after_test(self) -> None:
+        """Print the scores that were measured now."""
+        assert self._resume is not None
+        folder = folder_of_checkpoint(self._resume)
+        if scores := _scores_in(folder)[self._scored_before :]:
+            print(format_scores(scores))
+            print(f"added to {folder / SCORES}")
 
     @rank_zero_only
     def after_validate(self) -> None:
@@ -297,13 +320,15 @@ class GanCLI(LightningCLI):
 
     @staticmethod
     def _print_scores(folder: Path, split: str) -> None:
-        path = folder / SCORES
-        if not path.is_file():
-            return
-        scores = [score for score in read_scores(path) if score.protocol.get("split") == split]
+        scores = [score for score in _scores_in(folder) if score.protocol.get("split") == split]
         if scores:
-            newest = {score.metric: score for score in scores}
-            print(format_table(list(newest.values())))
+            newest = {(score.metric, score.protocol.get("weights")): score for score in scores}
+            print(format_scores(list(newest.values())))
+
+
+def _scores_in(folder: Path) -> list[Score]:
+    path = folder / SCORES
+    return read_scores(path) if path.is_file() else []
 
 
 def _several_devices(trainer: Any) -> bool:
@@ -332,6 +357,7 @@ def run(args: list[str]) -> None:
     silence_lightning()
     refuse_linked(args)
     with tempfile.TemporaryDirectory() as folder:
+        args = spelled_out(args)
         if args and args[0] in ("validate", "test", "predict"):
             args = with_checkpoint_config(args, folder)
         GanCLI(args)

@@ -138,8 +138,8 @@ def test_half_width_halves_every_hidden_layer() -> None:
 def test_shapes_hold_at_every_width(input_size: int, width: float) -> None:
     generator, discriminator = MNISTGenerator(input_size, width), MNISTDiscriminator(width)
     images = generator(torch.randn(3, input_size))
-    assert images.shape == (3, *generator.image_shape) == (3, 1, 28, 28)
-    assert discriminator.image_shape == generator.image_shape
+    assert images.shape == (3, *generator.sample_shape) == (3, 1, 28, 28)
+    assert discriminator.sample_shape == generator.sample_shape
     features = discriminator.trunk(images)
     assert features.shape == (3, discriminator.feature_size)
     assert discriminator(images).shape == (3,)

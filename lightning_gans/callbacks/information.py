@@ -5,22 +5,19 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
+from lightning_gans.callbacks.protocol import Measured, protocol_of_run, trained_steps, write_scores
 from lightning_gans.data import ImageDataModule, ImageSplit
 from lightning_gans.errors import InputError
 from lightning_gans.metrics import (
     CodeClassConfusion,
     InformationBound,
-    ProtocolValue,
-    Score,
     adjusted_rand_index,
-    append_scores,
     hungarian_matching,
     majority_matching,
     normalized_mutual_information,
 )
 from lightning_gans.objectives import Adversarial, InfoGAN
 from lightning_gans.randomness import keyed_generator
-from lightning_gans.runs import SCORES, run_folder
 
 
 class InformationPanel(Callback):
@@ -84,7 +81,7 @@ class InformationPanel(Callback):
         return {f"{stage}/{name}": value for name, value in scores}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add both players' losses on the validation images to the scores."""
+        """Add both players' losses, and the divergence between them, on held-out samples to the scores."""
         if not trainer.sanity_checking:
             self._write_losses(trainer, pl_module, "validation")
 
@@ -94,18 +91,19 @@ class InformationPanel(Callback):
 
     def _write_losses(self, trainer: Trainer, module: LightningModule, stage: str) -> None:
         if isinstance(module, Adversarial):
-            names = ("loss/discriminator", "loss/generator")
-            losses = [(n, float(trainer.callback_metrics[f"{stage}/{n}"])) for n in names]
-            self._write(trainer, module, stage, losses)
+            prefix = f"{stage}/"
+            names = [name.removeprefix(prefix) for name in trainer.callback_metrics if name.startswith(prefix)]
+            of_game = [name for name in names if name.startswith(("loss/", "divergence/"))]
+            self._write(trainer, module, stage, [(n, float(trainer.callback_metrics[prefix + n])) for n in of_game])
 
-    def _write(self, trainer: Trainer, module: Adversarial, stage: str, scores: list["Measured"]) -> None:
-        folder = run_folder(trainer)
-        if trainer.is_global_zero and folder is not None:
-            protocol = self._protocol(module, getattr(trainer, "datamodule", None), stage)
-            step = _trained_steps(trainer, module)
-            append_scores(folder / SCORES, [Score(name, value, protocol, step=step) for name, value in scores])
+    def _write(self, trainer: Trainer, module: Adversarial, stage: str, measured: list[Measured]) -> None:
+        protocol = protocol_of_run(trainer, module, stage) | {"n_generated": self.generated_images}
+        data = getattr(trainer, "datamodule", None)
+        if isinstance(data, ImageDataModule):
+            protocol["n_matching"] = min(self.matching_images, len(data.split("train")))
+        write_scores(trainer, module, measured, protocol)
 
-    def _information(self, trainer: Trainer, module: InfoGAN, stage: str) -> list["Measured"]:
+    def _information(self, trainer: Trainer, module: InfoGAN, stage: str) -> list[Measured]:
         metric = InformationBound(module.latent).to(module.device)
         share = len(range(trainer.global_rank, self.generated_images, trainer.world_size))
         generator = keyed_generator(module.device, module.seed, trainer.global_rank, "information", stage)
@@ -122,14 +120,14 @@ class InformationPanel(Callback):
                 measured.append((f"calibrated_bound/{name}[{index}]", bound))
             if code.is_dead:
                 dead.append(name)
-        if dead and _trained_steps(trainer, module) >= self.dead_code_after:
+        if dead and trained_steps(trainer, module) >= self.dead_code_after:
             rank_zero_warn(
                 f"the generator ignores the latent code(s) {', '.join(dead)}: under a tenth of the information "
                 "is read back from its images; raise the code's weight or look at the traversal"
             )
         return measured
 
-    def _classes(self, trainer: Trainer, module: InfoGAN, data: ImageDataModule, stage: str) -> list["Measured"]:
+    def _classes(self, trainer: Trainer, module: InfoGAN, data: ImageDataModule, stage: str) -> list[Measured]:
         measured: list[Measured] = []
         fitted_on = _confusions(trainer, module, data, data.split("train"), self.matching_images)
         held_out = _confusions(trainer, module, data, data.split(stage), None)
@@ -137,7 +135,7 @@ class InformationPanel(Callback):
         for name, seen in fitted_on.items():
             scored = held_out[name]
             hungarian = hungarian_matching(seen)
-            matchings[name] = hungarian.to_dict() | {"step": _trained_steps(trainer, module)}
+            matchings[name] = hungarian.to_dict() | {"step": trained_steps(trainer, module)}
             measured += [
                 (f"error_hungarian/{name}", hungarian.error(scored)),
                 (f"error_majority/{name}", majority_matching(seen).error(scored)),
@@ -145,29 +143,6 @@ class InformationPanel(Callback):
                 (f"ari/{name}", adjusted_rand_index(scored)),
             ]
         return measured
-
-    def _protocol(self, module: Adversarial, data: object, stage: str) -> dict[str, ProtocolValue]:
-        protocol: dict[str, ProtocolValue] = {
-            "objective": type(module).__name__,
-            "split": stage,
-            "n_generated": self.generated_images,
-            "weights": module.evaluated_weights,
-            "batch_norm": "running statistics",
-            "quantisation": "uint8, half up",
-            "seed": module.seed,
-        }
-        if isinstance(data, ImageDataModule):
-            protocol |= {
-                "n_matching": min(self.matching_images, len(data.split("train"))),
-                "n_scored": len(data.split(stage)),
-                "data": data.name,
-                "data_fingerprint": data.fingerprint[:16],
-                "fallback_data": data.is_fallback,
-            }
-        return protocol
-
-
-Measured = tuple[str, float]
 
 
 def _confusions(
@@ -185,8 +160,3 @@ def _confusions(
         for name, metric in metrics.items():
             metric.update(posterior[name].argmax(-1), label_part.to(module.device))
     return {name: metric.compute().cpu() for name, metric in metrics.items()}
-
-
-def _trained_steps(trainer: Trainer, module: Adversarial) -> int:
-    """Generator updates behind the weights: the clock in fit, the checkpoint's own count elsewhere."""
-    return trainer.global_step if trainer.state.fn == "fit" else module.trained_steps

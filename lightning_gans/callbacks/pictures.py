@@ -1,12 +1,11 @@
 """Pictures as training goes: the same latents every time, and one traversal per code."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from lightning_gans.callbacks.publish import publish
 from lightning_gans.errors import InputError
 from lightning_gans.objectives import Adversarial
 from lightning_gans.pictures import image_grid, save_png
@@ -49,8 +48,8 @@ class Pictures(Callback):
     @rank_zero_only
     def _draw(self, trainer: Trainer, module: LightningModule) -> None:
         folder = run_folder(trainer)
-        if folder is None or not isinstance(module, Adversarial):
-            return
+        if folder is None or not isinstance(module, Adversarial) or module.generator.output_range is None:
+            return  # points have pictures of their own
         self._drawn_step = trainer.global_step
         pictures = {"samples": self._grid(module, trainer.global_step)}
         for axis in module.latent.axes:
@@ -58,28 +57,10 @@ class Pictures(Callback):
         for name, picture in pictures.items():
             path = folder / SAMPLES / f"step={trainer.global_step:06d}_{name}.png"
             save_png(picture, path)
-            for logger in trainer.loggers:
-                _publish(logger, name, path, picture, trainer.global_step)
+            publish(trainer, name, path, picture)
 
     def _grid(self, module: Adversarial, step: int) -> "Image.Image":
         generator = keyed_generator(module.device, module.seed, "sample grid")
         images = module.generate(module.latent.sample(self.rows * self.columns, generator)).cpu()
         grid = images.view(self.rows, self.columns, *images.shape[1:])
         return image_grid(grid, None, None, f"samples after {step} steps")
-
-
-def _publish(logger: Logger, name: str, path: Path, picture: "Image.Image", step: int) -> None:
-    if isinstance(logger, WandbLogger):
-        # step= would be W&B's own counter, which advances at every log call; its axis is trainer/global_step
-        logger.experiment.log({f"pictures/{name}": _wandb_image(path), "trainer/global_step": step})
-    elif isinstance(logger, TensorBoardLogger):
-        import numpy
-
-        array = numpy.asarray(picture.convert("RGB"))
-        logger.experiment.add_image(f"pictures/{name}", array, step, dataformats="HWC")
-
-
-def _wandb_image(path: Path) -> object:
-    import wandb
-
-    return wandb.Image(str(path))

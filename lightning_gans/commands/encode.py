@@ -3,7 +3,7 @@
 import csv
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from lightning_gans.checkpoint import load_data
 from lightning_gans.commands.options import CommandParser, load, out_folder
 from lightning_gans.data import ImageDataModule
+from lightning_gans.data.image_files import find_images, read_image
 from lightning_gans.errors import InputError
 from lightning_gans.files import atomic_path
 from lightning_gans.objectives import InfoGAN
@@ -25,10 +26,6 @@ of each continuous code; and the class that the category was matched to, where t
 The file is --out (by default codes.csv in the checkpoint's run folder); its suffix, .csv or .json, chooses
 the format.
 """
-if TYPE_CHECKING:
-    from PIL import Image
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
 def main(args: list[str]) -> None:
@@ -54,68 +51,15 @@ def main(args: list[str]) -> None:
         images = data.split(options.split).images
         names = [f"{options.split}/{index}" for index in range(len(images))]
     else:
+        if len(module.generator.sample_shape) != 3:
+            raise InputError(f"the checkpoint {options.ckpt_path} holds a model of points, not of images")
         files = find_images(options.images)
         names = [str(file) for file in files]
-        images = torch.stack([read_image(file, module.generator.image_shape) for file in files])
+        images = torch.stack([read_image(file, module.generator.sample_shape) for file in files])
     posterior = torch.cat([module.encode(part.to(module.device)).cpu() for part in images.split(1000)])
     records = code_records(module, posterior, names)
     write(records, out)
     print(f"{len(records)} images encoded to {out}")
-
-
-def find_images(paths: list[Path]) -> list[Path]:
-    """Image files, those of folders in alphabetical order.
-
-    Raises:
-        InputError: If a path does not exist or a folder has no images.
-    """
-    files: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise InputError(f"{path} does not exist")
-        if path.is_file():
-            files.append(path)
-            continue
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-        if not inside:
-            raise InputError(f"the folder {path} has no images ({', '.join(sorted(SUFFIXES))})")
-        files += inside
-    return files
-
-
-def read_image(file: Path, shape: tuple[int, int, int]) -> Tensor:
-    """One image file as uint8 of the model's shape (C, H, W).
-
-    Raises:
-        InputError: If it cannot be read as an image.
-    """
-    import numpy
-    from PIL import Image, UnidentifiedImageError
-
-    channels, height, width = shape
-    try:
-        with Image.open(file) as opened:
-            image = _opaque(opened).convert("L" if channels == 1 else "RGB")
-            if image.size != (width, height):
-                image = image.resize((width, height), Image.Resampling.LANCZOS)
-            array = numpy.array(image)
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{file} cannot be read as an image; remove it or repair it") from error
-    return torch.from_numpy(array).view(height, width, channels).permute(2, 0, 1).contiguous()
-
-
-def _opaque(image: "Image.Image") -> "Image.Image":
-    """The same picture in 8 bits without transparency: 16 bits scaled down, transparency laid on black."""
-    from PIL import Image
-
-    if image.mode.startswith("I"):
-        # Pillow would clip everything above 255
-        values = image.convert("F")
-        return values.point(lambda value: value * (1 / 257) + 0).convert("L")
-    if "A" in image.getbands() or "transparency" in image.info:
-        transparent = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), transparent)
-    return image
 
 
 def code_records(module: InfoGAN, posterior: Tensor, names: list[str]) -> list[dict[str, Any]]:

@@ -1,14 +1,18 @@
 """``sample``: images from a checkpoint, with codes of one's choice."""
 
+import numpy
+
 from lightning_gans.commands.options import CommandParser, code_values, fixed_codes, load, out_folder
 from lightning_gans.errors import InputError
+from lightning_gans.files import atomic_path
 from lightning_gans.pictures import image_grid, save_images, save_png
 from lightning_gans.randomness import keyed_generator
 
 DESCRIPTION = """Draw images from a trained generator.
 
 Writes one grid, samples.png, or with --files one numbered PNG file for each image, into the folder --out
-(by default samples_drawn/ in the checkpoint's run folder).
+(by default samples_drawn/ in the checkpoint's run folder). A model of points writes samples.csv instead, one
+row for each point.
 
 Codes are drawn from their priors unless fixed:
   --codes.NAME VALUE    a category (--codes.digit 3) or a list of numbers (--codes.style '[-1.5,0]'),
@@ -33,6 +37,12 @@ def main(args: list[str]) -> None:
     folder = out_folder(options, "samples_drawn")
     generator = keyed_generator(module.device, options.seed, "sample command")
     images = module.generate(module.latent.sample(options.number, generator, fixed)).cpu()
+    if images.ndim == 2:
+        path = folder / "samples.csv"
+        with atomic_path(path) as temporary:
+            numpy.savetxt(temporary, images.numpy(), fmt="%.8g", delimiter=",")
+        print(path)
+        return
     if options.files:
         paths = save_images(images, folder)
         print(f"{len(paths)} images written to {folder}")

@@ -33,6 +33,8 @@ def main(args: list[str]) -> None:
         axes = [axis for axis in axes if axis.code == options.code]
     if not axes:
         raise InputError(f"the checkpoint {options.ckpt_path} has no latent codes to traverse; try `sample`")
+    if len(module.generator.sample_shape) != 3:
+        raise InputError(f"the checkpoint {options.ckpt_path} holds a model of points, and only images are traversed")
     folder = out_folder(options, "traversals")
     for axis in axes:
         path = folder / f"traverse_{axis}.png"

@@ -1,27 +1,28 @@
-"""What every image dataset shares: splits in memory, loaders of whole batches, and exact resumption."""
+"""What every dataset shares: splits in memory, loaders of whole batches, and exact resumption."""
 
 import warnings
 from abc import ABC, abstractmethod
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Literal, get_args
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from lightning_gans.data.images import ImageSplit, IndexedImages
 from lightning_gans.data.position import get_position, set_position
 from lightning_gans.data.sampler import EvaluationSampler, RoundSampler
+from lightning_gans.data.split import ImageSplit, Split
 from lightning_gans.errors import InputError
 
 SplitName = Literal["train", "validation", "test"]
 Loader = DataLoader[dict[str, Tensor]]
+AnySplit = TypeVar("AnySplit", bound=Split)
 
 
-class ImageDataModule(LightningDataModule, ABC):
-    """Images and labels in three splits, served as ``{"image": uint8 (B, C, H, W), "label": int64 (B,)}``.
+class SplitDataModule(LightningDataModule, ABC, Generic[AnySplit]):
+    """Samples and labels in three splits.
 
     A subclass says how a split is loaded (`load_split`) and what it is called (`name`). Splits are loaded
     when they are first asked for, so training never reads the test split.
@@ -30,13 +31,13 @@ class ImageDataModule(LightningDataModule, ABC):
     the epoch and the number of rounds trained in it are all that has to be known to continue exactly.
 
     Args:
-        batch_size: Training images per rank in one batch.
-        seed: Key of the order of the training images; together with the epoch it determines the order.
-        evaluation_batch_size: Images per rank in one validation, test or prediction batch.
+        batch_size: Training samples per rank in one batch.
+        seed: Key of the order of the training samples; together with the epoch it determines the order.
+        evaluation_batch_size: Samples per rank in one validation, test or prediction batch.
     """
 
-    image_shape: tuple[int, int, int]
-    """(channels, height, width) of every image."""
+    sample_shape: tuple[int, ...]
+    """(channels, height, width) of every image, (d,) of every point."""
     num_classes: int
     """Number of different labels."""
 
@@ -44,11 +45,11 @@ class ImageDataModule(LightningDataModule, ABC):
         super().__init__()
         for argument, value in (("batch_size", batch_size), ("evaluation_batch_size", evaluation_batch_size)):
             if value < 1:
-                raise InputError(f"{argument} is {value}, but a batch needs at least one image; raise it.")
+                raise InputError(f"{argument} is {value}, but a batch needs at least one sample; raise it.")
         self.batch_size = batch_size
         self.seed = seed
         self.evaluation_batch_size = evaluation_batch_size
-        self._splits: dict[str, ImageSplit] = {}
+        self._splits: dict[str, AnySplit] = {}
         self._sampler: RoundSampler | None = None
         self._loaded_state: dict[str, Any] | None = None
 
@@ -57,32 +58,33 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     @abstractmethod
     def name(self) -> str:  # type: ignore[override]
-        """What the images are, in the words of a table: ``mnist``, ``digits (fallback for mnist)``."""
+        """What the samples are, in the words of a table: ``mnist``, ``digits (fallback for mnist)``."""
 
     @abstractmethod
-    def load_split(self, name: SplitName) -> ImageSplit:
+    def load_split(self, name: SplitName) -> AnySplit:
         """Read one split. Called once for each name, when it is first asked for."""
 
     @property
     def is_fallback(self) -> bool:
-        """Whether other images stand in for the ones that were asked for."""
+        """Whether other samples stand in for the ones that were asked for."""
         return False
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the name, images and labels of the training and validation splits, in their order.
+        """SHA-256 over the name, samples and labels of the training and validation splits, in their order.
 
         The test split is left out on purpose: training must not read it.
         """
         digest = sha256(self.name.encode())
         for name in ("train", "validation"):
             split = self.split(name)
-            digest.update(f"{name} {tuple(split.images.shape)}".encode())
-            for tensor in (split.images, split.labels):
+            columns = list(split.columns.values())
+            digest.update(f"{name} {tuple(columns[0].shape)}".encode())
+            for tensor in columns:
                 digest.update(tensor.cpu().contiguous().view(-1).numpy().data)
         return digest.hexdigest()
 
-    def split(self, name: str) -> ImageSplit:
+    def split(self, name: str) -> AnySplit:
         """Give the split ``train``, ``validation`` or ``test``, on the CPU; it is read once and kept."""
         if name not in get_args(SplitName):
             raise InputError(f"There is no split {name!r}; choose one of {', '.join(get_args(SplitName))}.")
@@ -96,12 +98,12 @@ class ImageDataModule(LightningDataModule, ABC):
         """Refuse an option under which Lightning would replace our samplers by its own."""
         if self.trainer is not None and getattr(self.trainer, "overfit_batches", 0) > 0:
             raise InputError(
-                "overfit_batches replaces the samplers of the images, which these data do not allow; use "
+                "overfit_batches replaces the samplers, which these data do not allow; use "
                 "limit_train_batches and limit_val_batches instead."
             )
 
     def train_dataloader(self) -> Loader:
-        """Give the training images in shuffled rounds, on the training device."""
+        """Give the training samples in shuffled rounds, on the training device."""
         trainer = self.trainer
         device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
         split = self.split("train").to(device)
@@ -120,15 +122,15 @@ class ImageDataModule(LightningDataModule, ABC):
         return _loader(split, self._sampler)
 
     def val_dataloader(self) -> Loader:
-        """Give this rank's part of the validation images, in order."""
+        """Give this rank's part of the validation samples, in order."""
         return self._evaluation_loader("validation")
 
     def test_dataloader(self) -> Loader:
-        """Give this rank's part of the test images, in order."""
+        """Give this rank's part of the test samples, in order."""
         return self._evaluation_loader("test")
 
     def predict_dataloader(self) -> Loader:
-        """Give this rank's part of the test images, in order."""
+        """Give this rank's part of the test samples, in order."""
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, name: SplitName) -> Loader:
@@ -151,7 +153,7 @@ class ImageDataModule(LightningDataModule, ABC):
         state: dict[str, Any] = {"name": self.name, "fingerprint": self.fingerprint, "seed": self.seed}
         if self._sampler is not None and self.trainer is not None:
             epoch, offset = get_position(self.trainer, self._sampler.epoch)
-            state |= {"images_per_step": self._sampler.block_size, "epoch": epoch, "offset": offset}
+            state |= {"samples_per_step": self._sampler.block_size, "epoch": epoch, "offset": offset}
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -169,13 +171,13 @@ class ImageDataModule(LightningDataModule, ABC):
         self._loaded_state = state_dict if "epoch" in state_dict else None
 
     def _continue_from(self, state: dict[str, Any], sampler: RoundSampler) -> None:
-        found = {"seed": self.seed, "images_per_step": sampler.block_size}
+        found = {"seed": self.seed, "samples_per_step": sampler.block_size}
         for key, value in found.items():
             if state["offset"] > 0 and state[key] != value:
                 raise InputError(
                     "The checkpoint lies in the middle of an epoch with "
                     f"{key.replace('_', ' ')} {state[key]}, but now it is {value}, so the epoch cannot be "
-                    "continued; restore it (images per step = batch size x batches per step x ranks) or "
+                    "continued; restore it (samples per step = batch size x batches per step x ranks) or "
                     "resume from the end of an epoch."
                 )
         sampler.resume(state["epoch"], state["offset"])
@@ -185,7 +187,13 @@ class ImageDataModule(LightningDataModule, ABC):
         warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before")
 
 
-def _loader(split: ImageSplit, sampler: Sampler[Tensor]) -> Loader:
+def _loader(split: Split, sampler: Sampler[Tensor]) -> Loader:
     # Each iterator draws a seed for workers even if there are none; an own generator keeps that draw out of
     # the global one, whose state must not depend on how often Lightning made an iterator.
-    return DataLoader(IndexedImages(split), sampler=sampler, batch_size=None, generator=torch.Generator())
+    return DataLoader(split, sampler=sampler, batch_size=None, generator=torch.Generator())
+
+
+class ImageDataModule(SplitDataModule[ImageSplit]):
+    """Images and labels, served as ``{"image": uint8 (B, C, H, W), "label": int64 (B,)}``."""
+
+    sample_shape: tuple[int, int, int]

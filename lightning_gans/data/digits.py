@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from lightning_gans.data.images import ImageSplit
+from lightning_gans.data.split import ImageSplit
 
 TEST_PER_CLASS = 30
 VALIDATION_PER_CLASS = 20

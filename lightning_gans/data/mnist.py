@@ -16,7 +16,7 @@ from torch import Tensor
 from lightning_gans.data.datamodule import ImageDataModule, SplitName
 from lightning_gans.data.digits import load_digits_split
 from lightning_gans.data.idx import MNIST_SHA256, SHAPES, read_idx
-from lightning_gans.data.images import ImageSplit
+from lightning_gans.data.split import ImageSplit
 from lightning_gans.errors import InputError
 
 DatasetName = Literal["mnist", "fashion_mnist", "kmnist"]
@@ -48,7 +48,7 @@ class MNIST(ImageDataModule):
         evaluation_batch_size: Images per rank in one validation, test or prediction batch.
     """
 
-    image_shape = (1, 28, 28)
+    sample_shape = (1, 28, 28)
     num_classes = 10
 
     def __init__(

@@ -60,11 +60,11 @@ class RoundSampler(Sampler[Tensor]):
         self.world_size = world_size
         self.batches_per_step = batches_per_step
         self.device = device
-        self.images_per_round = batch_size * batches_per_step
-        self.block_size = self.images_per_round * world_size
+        self.samples_per_round = batch_size * batches_per_step
+        self.block_size = self.samples_per_round * world_size
         if self.block_size > size:
             raise InputError(
-                f"One step needs {self.block_size} images (batch size {batch_size} x {batches_per_step} "
+                f"One step needs {self.block_size} samples (batch size {batch_size} x {batches_per_step} "
                 f"batches per step x {world_size} ranks) but the training split has only {size}; lower the "
                 "batch size."
             )

@@ -9,6 +9,7 @@ from lightning_gans.metrics.clustering import (
     normalized_mutual_information,
 )
 from lightning_gans.metrics.information import CodeInformation, InformationBound
+from lightning_gans.metrics.modes import CoveredModes, ModeCoverage
 from lightning_gans.metrics.score import (
     ProtocolValue,
     Score,
@@ -17,16 +18,20 @@ from lightning_gans.metrics.score import (
     read_scores,
     require_same_protocol,
 )
+from lightning_gans.metrics.score_table import format_scores
 
 __all__ = [
     "CodeClassConfusion",
     "CodeInformation",
+    "CoveredModes",
     "InformationBound",
     "Matching",
+    "ModeCoverage",
     "ProtocolValue",
     "Score",
     "adjusted_rand_index",
     "append_scores",
+    "format_scores",
     "format_table",
     "hungarian_matching",
     "majority_matching",

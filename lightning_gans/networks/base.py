@@ -2,45 +2,58 @@
 
 from torch import Tensor, nn
 
-from lightning_gans.images import Range
+from lightning_gans.images import Range, to_float, to_uint8
 from lightning_gans.precision import full_precision
 
 
 class Generator(nn.Module):
-    """Latent vectors in, images out.
+    """Latent vectors in, samples out: images or points.
+
+    Images are kept as uint8 outside the networks, points as they are; `from_stored` and `to_stored` are the
+    ways in and out.
 
     Attributes:
         input_size: Length of the latent vector.
-        image_shape: (C, H, W) of the images.
-        output_range: Values of black and white that the last layer can reach.
+        sample_shape: (C, H, W) of the images, or (d,) of the points.
+        output_range: Values of black and white that the last layer can reach; None for points.
     """
 
     input_size: int
-    image_shape: tuple[int, int, int]
-    output_range: Range
+    sample_shape: tuple[int, ...]
+    output_range: Range | None
+
+    def from_stored(self, samples: Tensor) -> Tensor:
+        """Samples as networks see them: uint8 images mapped to the output range, points unchanged."""
+        return samples if self.output_range is None else to_float(samples, self.output_range)
+
+    def to_stored(self, samples: Tensor) -> Tensor:
+        """Generated samples as everything else sees them: images as uint8, points as float32."""
+        return full_precision(samples) if self.output_range is None else to_uint8(samples, self.output_range)
 
 
 class Discriminator(nn.Module):
-    """Images in, one logit out; split into a trunk and a head so that other heads can share the trunk.
+    """Samples in, one number out; split into a trunk and a head so that other heads can share the trunk.
+
+    For a GAN the number is a logit, for an f-GAN the raw output v that the output activation g_f takes.
 
     Attributes:
-        image_shape: (C, H, W) that it takes.
-        trunk: Images of shape (B, C, H, W) to features of shape (B, feature_size).
-        head: Features to a logit of shape (B, 1).
+        sample_shape: (C, H, W) of the images that it takes, or (d,) of the points.
+        trunk: Samples of shape (B, *sample_shape) to features of shape (B, feature_size).
+        head: Features to an output of shape (B, 1).
         feature_size: Number of features between the two.
         slope: Negative slope of its leaky ReLUs, which further heads on the trunk use too.
     """
 
-    image_shape: tuple[int, int, int]
+    sample_shape: tuple[int, ...]
     trunk: nn.Module
     head: nn.Module
     feature_size: int
     slope: float = 0.1
 
     def logit(self, features: Tensor) -> Tensor:
-        """Logit that the image is real, shape (B,), from the trunk's features; float32 under autocast too."""
+        """The output from the trunk's features, shape (B,); float32 under autocast too."""
         return full_precision(self.head(features).squeeze(1))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logit that each image is real, shape (B,)."""
-        return self.logit(self.trunk(images))
+    def forward(self, samples: Tensor) -> Tensor:
+        """The output for each sample, shape (B,)."""
+        return self.logit(self.trunk(samples))

@@ -38,7 +38,7 @@ class MNISTGenerator(Generator):
         width: Scales all hidden widths; 1.0 is the paper's table, 0.5 the half-width variant.
     """
 
-    image_shape = (1, 28, 28)
+    sample_shape = (1, 28, 28)
     output_range: Range = (0.0, 1.0)
 
     def __init__(self, input_size: int, width: float = 1.0):
@@ -74,7 +74,7 @@ class MNISTDiscriminator(Discriminator):
         slope: Negative slope of the leaky ReLU: 0.1 in the paper, 0.01 in its released code.
     """
 
-    image_shape = (1, 28, 28)
+    sample_shape = (1, 28, 28)
 
     def __init__(self, width: float = 1.0, slope: float = 0.1):
         super().__init__()

@@ -8,7 +8,7 @@ mean the same thing.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -17,16 +17,17 @@ from torch.optim import Optimizer
 
 import lightning_gans
 from lightning_gans.errors import InputError
-from lightning_gans.images import to_float, to_uint8
 from lightning_gans.latent import Latent, LatentSpec
 from lightning_gans.networks import Discriminator, ExponentialMovingAverage, Generator
 from lightning_gans.networks.modes import evaluation_mode
+from lightning_gans.objectives.instance_noise import InstanceNoise
 from lightning_gans.objectives.players import ALTERNATING, Player, Updates, frozen, require_one_owner
 from lightning_gans.objectives.watch import LossWatch
 from lightning_gans.precision import full_precision
 from lightning_gans.randomness import keyed_generator
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+Weights = Literal["ema", "raw"]
 
 
 class Adversarial(LightningModule, ABC):
@@ -41,6 +42,7 @@ class Adversarial(LightningModule, ABC):
         updates: How the players take turns.
         ema_decay: Decay of the generator's exponential moving average, used for samples and scores; null
             for none.
+        instance_noise: Noise on everything that the discriminator is shown in training; null for none.
         seed: Key of all latent draws (set from seed_everything on the command line).
     """
 
@@ -53,6 +55,7 @@ class Adversarial(LightningModule, ABC):
         discriminator_optimizer: OptimizerFactory,
         updates: Updates = ALTERNATING,
         ema_decay: float | None = None,
+        instance_noise: InstanceNoise | None = None,
         seed: int = 0,
     ):
         super().__init__()
@@ -61,10 +64,10 @@ class Adversarial(LightningModule, ABC):
         self.latent = latent
         self.generator = generator(latent.input_size)
         self.discriminator = discriminator
-        if self.generator.image_shape != self.discriminator.image_shape:
+        if self.generator.sample_shape != self.discriminator.sample_shape:
             raise InputError(
-                f"the generator makes images of shape {self.generator.image_shape}, but the discriminator "
-                f"takes {self.discriminator.image_shape}"
+                f"the generator makes samples of shape {self.generator.sample_shape}, but the discriminator "
+                f"takes {self.discriminator.sample_shape}"
             )
         if ema_decay is not None and not 0 <= ema_decay < 1:
             raise InputError(f"ema_decay is {ema_decay}, but must lie in [0, 1), or be null")
@@ -72,12 +75,14 @@ class Adversarial(LightningModule, ABC):
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self.updates = updates
+        self.instance_noise = instance_noise
         self.seed = seed
         # what a checkpoint carries so that it can be used alone: plain containers only
         self.run_config: dict[str, Any] | None = None
         self.findings: dict[str, Any] = {}
         self.trained_steps = 0
         self._key: tuple[int | str, ...] = ("outside training",)
+        self._key_of_turn: tuple[int | str, ...] = ()
         self._players: tuple[Player, Player]
         self._sums: dict[str, tuple[Tensor, int]] = {}
         self._losses = LossWatch()
@@ -89,7 +94,7 @@ class Adversarial(LightningModule, ABC):
         """What the discriminator minimises; it records the game's part of it as "loss/discriminator".
 
         Args:
-            real: Real images (B, C, H, W) in the generator's output range.
+            real: Real samples (B, *sample_shape): images in the generator's output range, or points.
             latent: B latents.
 
         Returns:
@@ -114,8 +119,21 @@ class Adversarial(LightningModule, ABC):
 
     @torch.no_grad()
     def fake(self, latent: Latent) -> Tensor:
-        """Generated images for the discriminator's turn, without a graph back to the generator."""
+        """Generated samples for the discriminator's turn, without a graph back to the generator."""
         return self.generator(latent.flat)
+
+    def shown(self, samples: Tensor, which: str) -> Tensor:
+        """What the discriminator is shown of samples: with instance noise in training, else themselves.
+
+        Args:
+            samples: Real or generated samples.
+            which: "real" or "fake", part of the noise's key.
+        """
+        if self.instance_noise is None or not self.training:
+            return samples
+        random = self.random(f"instance noise on {which}")
+        noise = torch.randn(samples.shape, dtype=samples.dtype, device=samples.device, generator=random)
+        return samples + self.instance_noise.at(self.global_step) * noise
 
     def record(self, name: str, value: Tensor) -> None:
         """Add a scalar to the means that are logged every `log_every_n_steps`; stays on the device."""
@@ -145,28 +163,52 @@ class Adversarial(LightningModule, ABC):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """One round of the game."""
         step = self.global_step
-        images = to_float(batch["image"], self.generator.output_range)
-        batches = images.tensor_split(self.real_batches_per_step)
+        batches = self.real(batch).tensor_split(self.real_batches_per_step)
         discriminator, generator = self._players
         accumulate = self.updates.accumulate
-        for turn in range(self.updates.discriminator_steps):
-            share = batches[turn * accumulate : (turn + 1) * accumulate]
-            self._take_turn(discriminator, generator, self.discriminator_loss, share, step, turn)
-        self._take_turn(generator, discriminator, self.generator_loss, batches[-accumulate:], step, 0)
+        if self.updates.simultaneous:
+            # the generator's gradient is taken before the discriminator moves, and followed after
+            self._key_of_turn = (step, "both players", 0)
+            generator_gradient = self._find_gradient(generator, discriminator, self.generator_loss, batches)
+            self._follow(discriminator, self._find_gradient(discriminator, generator, self.discriminator_loss, batches))
+            self._follow(generator, generator_gradient)
+        else:
+            for turn in range(self.updates.discriminator_steps):
+                share = batches[turn * accumulate : (turn + 1) * accumulate]
+                self._key_of_turn = (step, discriminator.name, turn)
+                loss = self._find_gradient(discriminator, generator, self.discriminator_loss, share)
+                self._follow(discriminator, loss)
+            self._key_of_turn = (step, generator.name, 0)
+            loss = self._find_gradient(generator, discriminator, self.generator_loss, batches[-accumulate:])
+            self._follow(generator, loss)
         if self.average is not None:
             self.average.update(self.generator, step)
         if self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log_means()
 
-    def _take_turn(
+    def _find_gradient(
         self,
         player: Player,
         opponent: Player,
         loss_of: Callable[[Tensor, Latent], Tensor],
         batches: tuple[Tensor, ...],
-        step: int,
-        turn: int,
-    ) -> None:
+    ) -> Tensor:
+        """Leave the gradient of a player's loss in its parameters; return the loss."""
+        for parameter in player.parameters:
+            parameter.grad = None
+        with frozen([opponent]):
+            total: Tensor | float = 0.0
+            for index, real in enumerate(batches):
+                self._key = (*self._key_of_turn, index)
+                latent = self.latent.sample(len(real), self.random("latent"))
+                loss = loss_of(real, latent) / len(batches)
+                self.manual_backward(loss)
+                total = total + loss.detach()
+        assert isinstance(total, Tensor)
+        return total
+
+    def _follow(self, player: Player, loss: Tensor) -> None:
+        """Let a player take the step that its gradient asks for."""
         is_generator = player.name == "generator"
         optimizers = self.optimizers()
         assert isinstance(optimizers, list)
@@ -174,20 +216,15 @@ class Adversarial(LightningModule, ABC):
         # Lightning's clock ticks when one of *its* optimizers steps. The discriminator's is stepped
         # underneath, so that the clock counts generator updates only.
         optimizer = wrapped if is_generator else wrapped.optimizer
-        with frozen([opponent]):
-            optimizer.zero_grad()
-            total: Tensor | float = 0.0
-            for index, real in enumerate(batches):
-                self._key = (step, player.name, turn, index)
-                latent = self.latent.sample(len(real), self.random("latent"))
-                loss = loss_of(real, latent) / len(batches)
-                self.manual_backward(loss)
-                total = total + loss.detach()
-            if player.clip_norm is not None:
-                nn.utils.clip_grad_norm_(player.parameters, player.clip_norm)
-            optimizer.step()
-        assert isinstance(total, Tensor)
-        self._losses.see(player.name, total, step)
+        step = self.global_step
+        if player.clip_norm is not None:
+            nn.utils.clip_grad_norm_(player.parameters, player.clip_norm)
+        optimizer.step()
+        self._losses.see(player.name, loss, step)
+
+    def real(self, batch: dict[str, Tensor]) -> Tensor:
+        """The real samples of a batch as the networks see them: its "image" or its "point"."""
+        return self.generator.from_stored(batch["image"] if "image" in batch else batch["point"])
 
     def require_finite(self) -> None:
         """Stop if any loss was NaN or infinite since training began.
@@ -201,15 +238,27 @@ class Adversarial(LightningModule, ABC):
         self.require_finite()
         means = {f"train/{name}": total / count for name, (total, count) in self._sums.items()}
         self._sums = {}
+        self.notice(means)
         # Lightning takes a metric called "step" as the loggers' axis, which then is the game's clock
         self.log_dict(means | {"step": torch.tensor(float(self.global_step))})
 
+    def notice(self, means: dict[str, Tensor]) -> None:
+        """Look at the means that are about to be logged; an objective warns here of what it sees."""
+
     def setup(self, stage: str) -> None:
-        """Refuse a way of synchronising processes that this game breaks.
+        """Refuse other data than the networks take, and a way of synchronising that this game breaks.
 
         Raises:
-            InputError: Under distributed data parallel that expects every parameter in every backward.
+            InputError: If the data's samples have another shape than the networks', or under distributed
+                data parallel that expects every parameter in every backward.
         """
+        data = getattr(self.trainer, "datamodule", None)
+        shape = getattr(data, "sample_shape", None)
+        if shape is not None and tuple(shape) != tuple(self.discriminator.sample_shape):
+            raise InputError(
+                f"the samples of {type(data).__name__} have the shape {tuple(shape)}, but the networks are for "
+                f"{tuple(self.discriminator.sample_shape)}; choose networks and data that fit"
+            )
         strategy = self.trainer.strategy
         arguments = getattr(strategy, "_ddp_kwargs", None)
         if stage == "fit" and arguments is not None and not arguments.get("find_unused_parameters"):
@@ -241,10 +290,10 @@ class Adversarial(LightningModule, ABC):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """What the trained model says about images: the discriminator's logits, shape (B,)."""
-        return self.discriminator(to_float(batch["image"], self.generator.output_range))
+        return self.discriminator(self.real(batch))
 
     def _evaluate(self, batch: dict[str, Tensor], batch_idx: int, stage: str) -> None:
-        real = to_float(batch["image"], self.generator.output_range)
+        real = self.real(batch)
         self._key = (stage, batch_idx)
         training_sums, self._sums = self._sums, {}
         latent = self.latent.sample(len(real), self.random("latent"))
@@ -252,7 +301,9 @@ class Adversarial(LightningModule, ABC):
         self.generator_loss(real, latent)
         recorded, self._sums = self._sums, training_sums
         losses = {
-            f"{stage}/{name}": total / count for name, (total, count) in recorded.items() if name.startswith("loss/")
+            f"{stage}/{name}": total / count
+            for name, (total, count) in recorded.items()
+            if name.startswith(("loss/", "divergence/"))
         }
         self.log_dict(losses, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(real))
 
@@ -262,24 +313,30 @@ class Adversarial(LightningModule, ABC):
         return self.generator if self.average is None else self.average.network  # type: ignore[return-value]
 
     @property
-    def evaluated_weights(self) -> str:
+    def evaluated_weights(self) -> Weights:
         """Which weights samples and scores come from: "ema" or "raw"."""
         return "raw" if self.average is None else "ema"
 
     @torch.no_grad()
-    def generate(self, latent: Latent, chunk: int = 500) -> Tensor:
-        """Images from latents, in evaluation mode (batch normalisation with running statistics).
+    def generate(self, latent: Latent, chunk: int = 500, weights: Weights | None = None) -> Tensor:
+        """Samples from latents, in evaluation mode (batch normalisation with running statistics).
 
         Args:
             latent: N latents, on the module's device.
-            chunk: Images made at a time, to bound memory.
+            chunk: Samples made at a time, to bound memory.
+            weights: The averaged or the raw ones; by default `evaluated_weights`.
 
         Returns:
-            uint8 of shape (N, C, H, W).
+            Images as uint8 (N, C, H, W), points as float32 (N, d).
+
+        Raises:
+            InputError: If there is no average to take.
         """
-        network = self.evaluation_generator
+        if weights == "ema" and self.average is None:
+            raise InputError("there are no averaged weights to generate with; train with ema_decay")
+        network = self.generator if weights == "raw" else self.evaluation_generator
         with evaluation_mode(network):
-            parts = [to_uint8(network(flat), network.output_range) for flat in latent.flat.split(chunk)]
+            parts = [network.to_stored(network(flat)) for flat in latent.flat.split(chunk)]
         return torch.cat(parts)
 
     # ---- checkpoints ---------------------------------------------------------------------------

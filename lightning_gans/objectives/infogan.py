@@ -21,7 +21,6 @@ from torch import Tensor
 
 from lightning_gans.errors import InputError
 from lightning_gans.functional import gan_losses
-from lightning_gans.images import to_float
 from lightning_gans.latent import Latent
 from lightning_gans.networks import RecognitionHead
 from lightning_gans.networks.modes import evaluation_mode
@@ -71,7 +70,7 @@ class InfoGAN(Adversarial):
 
     def discriminator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """-V(D, G), and - sum λ L_I where the discriminator's optimizer trains Q."""
-        fake = self.fake(latent)
+        real, fake = self.shown(real, "real"), self.shown(self.fake(latent), "fake")
         real_features, fake_features = self.discriminator.trunk(real), self.discriminator.trunk(fake)
         loss = gan_losses.discriminator(
             self.discriminator.logit(real_features), self.discriminator.logit(fake_features)
@@ -83,12 +82,16 @@ class InfoGAN(Adversarial):
 
     def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """-E[log D(G(z, c))] - sum λ L_I."""
-        fake = self.generator(latent.flat)
+        fake = self.shown(self.generator(latent.flat), "fake")
         features = self.discriminator.trunk(fake)
         information = self.information(fake, features, latent)
         loss = gan_losses.non_saturating(self.discriminator.logit(features))
         self.record("loss/generator", loss)
         return loss - self.latent.weighted(information)
+
+    def log_ratio(self, output: Tensor) -> Tensor:
+        """The log density ratio log p(x)/p_G(x) that logits stand for: themselves."""
+        return output
 
     def information(self, fake: Tensor, features: Tensor, latent: Latent) -> dict[str, Tensor]:
         """L_I of each code, in nats; recorded as "information/<code>".
@@ -111,14 +114,14 @@ class InfoGAN(Adversarial):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Q's raw parameters, shape (B, posterior_size)."""
-        return self.encode(batch["image"])
+        return self.encode(batch["image"] if "image" in batch else batch["point"])
 
     @torch.no_grad()
     def encode(self, images: Tensor, chunk: int = 500) -> Tensor:
         """Q's raw parameters for images, in evaluation mode.
 
         Args:
-            images: uint8 of shape (N, C, H, W), on the module's device.
+            images: Images uint8 (N, C, H, W) or points (N, d), on the module's device.
             chunk: Images at a time, to bound memory.
 
         Returns:
@@ -126,7 +129,7 @@ class InfoGAN(Adversarial):
         """
         with evaluation_mode(self.discriminator, self.recognition):
             parts = [
-                self.recognition(self.discriminator.trunk(to_float(part, self.generator.output_range)))
+                self.recognition(self.discriminator.trunk(self.generator.from_stored(part)))
                 for part in images.split(chunk)
             ]
         return torch.cat(parts)

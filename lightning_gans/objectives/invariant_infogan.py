@@ -65,6 +65,8 @@ class InvariantInfoGAN(InfoGAN):
         super().__init__(recognition_trained_with="discriminator", **kwargs)
         if not self.latent.categorical:
             raise InputError("InvariantInfoGAN needs a categorical code; without one use InfoGAN")
+        if self.generator.output_range is None:
+            raise InputError("InvariantInfoGAN transforms images, but these networks are for points; use InfoGAN")
         if not agreement_weight >= 0:
             raise InputError(f"agreement_weight is {agreement_weight}, but must be 0 or more")
         self.transformation = transformation
@@ -81,6 +83,7 @@ class InvariantInfoGAN(InfoGAN):
 
     def transform(self, images: Tensor, purpose: str) -> Tensor:
         """T(x) of images in the generator's range; what comes in from outside is black."""
+        assert self.generator.output_range is not None
         black, _ = self.generator.output_range
         return self.transformation(images - black, self.random(purpose)) + black
 

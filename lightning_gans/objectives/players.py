@@ -37,12 +37,16 @@ class Updates:
     Args:
         discriminator_steps: Discriminator updates before each generator update (n_critic).
         accumulate: Batches whose gradients are averaged into one update, for each player.
+        simultaneous: Whether both players move at once, each by its gradient where both stood before, on the
+            same latents (f-GAN's single-step method, algorithm 1); otherwise the generator answers the
+            discriminator's update.
         discriminator_clip_norm: Largest norm of the discriminator's gradient; null for no limit.
         generator_clip_norm: Largest norm of the generator's gradient; null for no limit.
     """
 
     discriminator_steps: int = 1
     accumulate: int = 1
+    simultaneous: bool = False
     discriminator_clip_norm: float | None = None
     generator_clip_norm: float | None = None
 
@@ -50,6 +54,11 @@ class Updates:
         for name in ("discriminator_steps", "accumulate"):
             if getattr(self, name) < 1:
                 raise InputError(f"updates.{name} is {getattr(self, name)}, but must be 1 or more")
+        if self.simultaneous and self.discriminator_steps > 1:
+            raise InputError(
+                f"updates.simultaneous means one move of each player, but discriminator_steps is "
+                f"{self.discriminator_steps}; set it to 1, or simultaneous to false"
+            )
         for name in ("discriminator_clip_norm", "generator_clip_norm"):
             limit = getattr(self, name)
             if limit is not None and not limit > 0:

@@ -28,7 +28,7 @@ class RecognitionBaseline(InfoGAN):
 
     def discriminator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """-V(D, G), and Q's own loss on features through which no gradient flows."""
-        fake = self.fake(latent)
+        real, fake = self.shown(real, "real"), self.shown(self.fake(latent), "fake")
         real_features, fake_features = self.discriminator.trunk(real), self.discriminator.trunk(fake)
         information = self.information(fake, fake_features.detach(), latent)
         loss = gan_losses.discriminator(
@@ -39,6 +39,6 @@ class RecognitionBaseline(InfoGAN):
 
     def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """-E[log D(G(z, c))], as a GAN's: no information term."""
-        loss = gan_losses.non_saturating(self.discriminator(self.generator(latent.flat)))
+        loss = gan_losses.non_saturating(self.discriminator(self.shown(self.generator(latent.flat), "fake")))
         self.record("loss/generator", loss)
         return loss

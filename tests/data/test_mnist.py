@@ -42,7 +42,7 @@ def test_splits_of_mnist(mnist):
     sizes = {"train": 55_000, "validation": 5_000, "test": 10_000}
     for name, size in sizes.items():
         split = mnist.split(name)
-        assert split.images.shape == (size, *mnist.image_shape)
+        assert split.images.shape == (size, *mnist.sample_shape)
         assert split.images.dtype == torch.uint8
         assert split.labels.shape == (size,)
         assert split.labels.max() + 1 == mnist.num_classes

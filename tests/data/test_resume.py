@@ -108,7 +108,7 @@ def test_a_round_feeds_all_batches_of_a_step(tmp_path):
 def test_checkpoint_holds_plain_values_and_the_warning_about_the_loader_is_gone(tmp_path, recwarn):
     run(tmp_path, [7], BY_EPOCHS)
     state = torch.load(tmp_path / "7.ckpt", weights_only=True)["NumberedImages"]
-    assert (state["epoch"], state["offset"], state["images_per_step"]) == (1, 2, 4)
+    assert (state["epoch"], state["offset"], state["samples_per_step"]) == (1, 2, 4)
     assert all(type(value) in (int, str) for value in state.values())
     assert not [warning for warning in recwarn if "not resumable" in str(warning.message)]
 
@@ -126,7 +126,7 @@ def test_other_data_are_refused(tmp_path):
         trainer(tmp_path).fit(Witness(), OtherImages(batch_size=4), ckpt_path=tmp_path / "7.ckpt")
 
 
-@pytest.mark.parametrize(("change", "words"), [({"batch_size": 5}, "images per step 4"), ({"seed": 1}, "seed 0")])
+@pytest.mark.parametrize(("change", "words"), [({"batch_size": 5}, "samples per step 4"), ({"seed": 1}, "seed 0")])
 def test_an_epoch_cannot_be_continued_in_another_order(tmp_path, change, words):
     run(tmp_path, [7, 10], BY_EPOCHS)
     other = NumberedImages(**({"batch_size": 4} | change))

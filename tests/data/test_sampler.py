@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lightning_gans.data import EvaluationSampler, ImageSplit, IndexedImages, RoundSampler
+from lightning_gans.data import EvaluationSampler, ImageSplit, RoundSampler
 from lightning_gans.data.sampler import epoch_order
 from lightning_gans.errors import InputError
 
@@ -75,7 +75,7 @@ def test_evaluation_shows_each_image_exactly_once(size, world_size):
 def test_a_batch_is_one_indexing_operation_on_uint8():
     images = torch.randint(0, 256, (23, 1, 2, 2), dtype=torch.uint8)
     split = ImageSplit(images, torch.arange(23))
-    loader = DataLoader(IndexedImages(split), sampler=RoundSampler(23, 4, 2), batch_size=None)
+    loader = DataLoader(split, sampler=RoundSampler(23, 4, 2), batch_size=None)
     for batch in loader:
         assert batch["image"].dtype == torch.uint8
         assert batch["image"].shape == (8, 1, 2, 2)

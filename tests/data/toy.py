@@ -12,14 +12,14 @@ TRAIN_SIZE = 23  # with 4 images in a round: 5 rounds in an epoch, 3 images left
 
 
 class NumberedImages(ImageDataModule):
-    image_shape = (1, 2, 2)
+    sample_shape = (1, 2, 2)
     num_classes = 10
     name = "numbered"
 
     def load_split(self, name: str) -> ImageSplit:
         size = {"train": TRAIN_SIZE, "validation": 7, "test": 5}[name]
         numbers = torch.arange(size)
-        images = numbers.to(torch.uint8)[:, None, None, None].repeat(1, *self.image_shape)
+        images = numbers.to(torch.uint8)[:, None, None, None].repeat(1, *self.sample_shape)
         return ImageSplit(images, numbers % self.num_classes)
 
 

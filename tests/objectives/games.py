@@ -35,7 +35,7 @@ OBJECTIVES: dict[str, Build] = {
 
 
 class TinyGenerator(Generator):
-    image_shape = (1, SIDE, SIDE)
+    sample_shape = (1, SIDE, SIDE)
     output_range = (0.0, 1.0)
 
     def __init__(self, input_size: int):
@@ -46,7 +46,7 @@ class TinyGenerator(Generator):
             nn.Tanh(),
             nn.Linear(6, SIDE * SIDE),
             nn.Sigmoid(),
-            nn.Unflatten(1, self.image_shape),
+            nn.Unflatten(1, self.sample_shape),
         )
 
     def forward(self, latent: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class TinyGenerator(Generator):
 
 
 class TinyDiscriminator(Discriminator):
-    image_shape = (1, SIDE, SIDE)
+    sample_shape = (1, SIDE, SIDE)
     feature_size = 5
 
     def __init__(self) -> None:

@@ -166,7 +166,7 @@ def test_the_mean_of_many_bfloat16_losses_is_their_mean() -> None:
 def test_losses_are_float32_under_bfloat16_autocast(name: str) -> None:
     module = build(OBJECTIVES[name])
     latent = module.latent.sample(8, torch.Generator().manual_seed(0))
-    real = torch.rand(8, *module.generator.image_shape)
+    real = torch.rand(8, *module.generator.sample_shape)
     with torch.autocast("cpu", torch.bfloat16):
         assert module.discriminator_loss(real, latent).dtype == torch.float32
         assert module.generator_loss(real, latent).dtype == torch.float32

@@ -1,0 +1,230 @@
+"""What the players know about known densities, in numbers and in pictures: for points, not for images."""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+
+from lightning_gans.callbacks.protocol import Measured, protocol_of_run, trained_steps, write_scores
+from lightning_gans.callbacks.publish import publish
+from lightning_gans.data import PointDataModule
+from lightning_gans.errors import InputError
+from lightning_gans.figures import Reading, line_figure, plane_figure
+from lightning_gans.functional import f_divergences
+from lightning_gans.functional.densities import (
+    GaussianMixture,
+    KernelDensity,
+    divergence_by_quadrature,
+    kernel_log_densities,
+    reference_bandwidth,
+)
+from lightning_gans.metrics import ModeCoverage
+from lightning_gans.networks import AffineGenerator
+from lightning_gans.networks.modes import evaluation_mode
+from lightning_gans.objectives import Adversarial
+from lightning_gans.pictures import save_gif, save_png
+from lightning_gans.randomness import keyed_generator
+from lightning_gans.runs import SAMPLES, run_folder
+
+
+class DensityPanel(Callback):
+    """Compares both players with the truth, where the data's density is known (`PointDataModule`).
+
+    Measured at every validation and in `test`, on generated points of a fixed key:
+
+    - density/modes, density/high_quality, density/mode_kl: which components of the mixture are reached
+      (PacGAN's protocol: a point is of high quality within three standard deviations of a mean);
+    - density/discriminator_error: mean |D(x) - p/(p+q)| over both densities' points, in one dimension;
+    - density/divergence: the divergence of data and generator by quadrature, density/generator_mean and
+      density/generator_deviation, where the generator's density is known too (`AffineGenerator`).
+
+    Drawn into ``samples/`` for one and two dimensions: densities, critic and discriminator, learned beside
+    optimal; at the end all of them as one animation.
+
+    Args:
+        generated_points: Generated points for scores and pictures.
+        resolution: Places along each axis of a picture.
+    """
+
+    def __init__(self, generated_points: int = 10_000, resolution: int = 400):
+        for name, value in (("generated_points", generated_points), ("resolution", resolution)):
+            if value < 10:
+                raise InputError(f"densities.{name} is {value}, but must be 10 or more")
+        self.generated_points = generated_points
+        self.resolution = resolution
+        self._drawn_step = -1
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure, and log under the game's clock."""
+        if not trainer.sanity_checking and (measured := self._measure(trainer, pl_module, "validation")):
+            pl_module.log("step", float(pl_module.global_step))
+            pl_module.log_dict(measured, sync_dist=True)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw during fit; `validate` alone draws nothing."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._draw(trainer, pl_module)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure and log."""
+        pl_module.log_dict(self._measure(trainer, pl_module, "test"), sync_dist=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the final state, and the animation."""
+        if self._drawn_step != trainer.global_step:
+            self._draw(trainer, pl_module)
+        self._animate(trainer)
+
+    # ---- numbers
+
+    def _measure(self, trainer: Trainer, module: LightningModule, stage: str) -> Mapping[str, float]:
+        data = getattr(trainer, "datamodule", None)
+        if not isinstance(data, PointDataModule) or not isinstance(module, Adversarial):
+            return {}
+        points = self._generated(module)
+        coverage = ModeCoverage(data.mixture).to(points.device)
+        # every rank has generated the same points, so there is nothing to add up between them
+        coverage.sync_on_compute = False
+        coverage.update(points)
+        result = coverage.compute()
+        measured: list[Measured] = [
+            ("density/modes", float(result.modes)),
+            ("density/high_quality", float(result.high_quality)),
+            ("density/mode_kl", float(result.reverse_kl)),
+        ]
+        if data.mixture.dim == 1:
+            measured += self._measure_on_line(module, data.mixture, points.cpu())
+        protocol = protocol_of_run(trainer, module, stage) | {"n_generated": self.generated_points}
+        write_scores(trainer, module, measured, protocol)
+        return {f"{stage}/{name}": value for name, value in measured}
+
+    def _measure_on_line(self, module: Adversarial, mixture: GaussianMixture, points: Tensor) -> list[Measured]:
+        measured: list[Measured] = []
+        reading = read(module, mixture, points, _places(mixture, 4 * self.resolution))
+        if reading.discriminator is not None:
+            weight = (reading.log_p.exp() + reading.log_q.exp()) / 2
+            error = (reading.discriminator - reading.optimal_discriminator).abs()
+            measured.append(("density/discriminator_error", float((error * weight).sum() / weight.sum())))
+        generator = module.evaluation_generator
+        if isinstance(generator, AffineGenerator):
+            measured += [
+                ("density/divergence", exact_divergence(module, mixture)),
+                ("density/generator_mean", float(generator.mean.detach())),
+                ("density/generator_deviation", float(generator.standard_deviation.detach().abs())),
+            ]
+        return measured
+
+    def _generated(self, module: Adversarial) -> Tensor:
+        generator = keyed_generator(module.device, module.seed, "densities")
+        return module.generate(module.latent.sample(self.generated_points, generator), chunk=5000)
+
+    # ---- pictures
+
+    @rank_zero_only
+    def _draw(self, trainer: Trainer, module: LightningModule) -> None:
+        folder, data = run_folder(trainer), getattr(trainer, "datamodule", None)
+        if folder is None or not isinstance(data, PointDataModule) or not isinstance(module, Adversarial):
+            return
+        if data.mixture.dim > 2:
+            return
+        self._drawn_step = trainer.global_step
+        points = self._generated(module).cpu()
+        on_line = data.mixture.dim == 1
+        places = _places(data.mixture, self.resolution if on_line else min(self.resolution, 200))
+        reading = read(module, data.mixture, points, places)
+        draw = line_figure if on_line else plane_figure
+        picture = draw(reading, points, f"after {trained_steps(trainer, module)} steps")
+        path = folder / SAMPLES / f"step={trainer.global_step:06d}_densities.png"
+        save_png(picture, path)
+        publish(trainer, "densities", path, picture)
+
+    @rank_zero_only
+    def _animate(self, trainer: Trainer) -> None:
+        """All pictures of the run as one animation; read from the folder, so that a resumed run's is whole."""
+        from PIL import Image
+
+        folder = run_folder(trainer)
+        if folder is None:
+            return
+        frames = []
+        for path in sorted((folder / SAMPLES).glob("step=*_densities.png")):
+            with Image.open(path) as frame:
+                frames.append(frame.convert("RGB"))
+        if len(frames) > 1:
+            save_gif(frames, folder / SAMPLES / "densities.gif", seconds_per_frame=0.4)
+
+
+def _places(mixture: GaussianMixture, resolution: int) -> Tensor:
+    """Places for pictures: the line or the square that holds the mixture, (N, d), the same in every step."""
+    spread = mixture.covariance.diagonal().sqrt()
+    low = float((mixture.mean - 3.5 * spread).min())
+    high = float((mixture.mean + 3.5 * spread).max())
+    if mixture.dim == 2:  # the points of a ring or a grid reach little further than its spread
+        low, high = (float(end) for end in ((mixture.mean - 2 * spread).min(), (mixture.mean + 2 * spread).max()))
+    line = torch.linspace(low, high, resolution)
+    if mixture.dim == 1:
+        return line[:, None]
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()], dim=1)
+
+
+def exact_divergence(module: Adversarial, mixture: GaussianMixture) -> float:
+    """D_f of the data and an `AffineGenerator` in one dimension, by quadrature; JSD where there is no f."""
+    generator = module.evaluation_generator
+    assert isinstance(generator, AffineGenerator)
+    divergence = getattr(module, "divergence", None) or f_divergences.get("weighted_jensen_shannon", pi=0.5)
+    mean, deviation = float(generator.mean), float(generator.standard_deviation.abs())
+    places = _places(mixture, 2)
+    # wide enough for the tails of both: sixteen deviations leave nothing in float64
+    low = min(float(places.min()), mean - 16 * deviation) - 10
+    high = max(float(places.max()), mean + 16 * deviation) + 10
+    on_cpu = copy.deepcopy(generator).cpu()
+    return divergence_by_quadrature(divergence.f, mixture.log_density, on_cpu.log_density, low, high)
+
+
+def fitted_bandwidth(points: Tensor) -> float:
+    """Bandwidth for a picture's kernel estimate: the likeliest for points left out, of eight.
+
+    Silverman's and Scott's rules are made for one mode and would smear a ring of narrow ones.
+    """
+    first, second = points[:2000].chunk(2)
+    widest = reference_bandwidth(first)
+    bandwidths = [widest * 2.0**-halvings for halvings in range(8)]
+    likelihoods = kernel_log_densities(first, second, bandwidths).mean(1)
+    return bandwidths[int(likelihoods.argmax())]
+
+
+@torch.no_grad()
+def read(module: Adversarial, mixture: GaussianMixture, points: Tensor, places: Tensor) -> Reading:
+    """What the module's discriminator says at places, beside the optimal one's answer.
+
+    Args:
+        module: An objective whose discriminator estimates a density ratio (it has `log_ratio`).
+        mixture: The data's distribution.
+        points: Generated points, (M, d), on the CPU.
+        places: Where to look, (N, d), on the CPU.
+    """
+    with evaluation_mode(module.discriminator):
+        output = torch.cat([module.discriminator(part.to(module.device)).cpu() for part in places.split(10_000)])
+    log_p = mixture.log_density(places)
+    generator = module.evaluation_generator
+    q_known = isinstance(generator, AffineGenerator) and module.latent.noise.distribution == "normal"
+    if q_known:
+        log_q = generator.log_density(places.to(module.device)).cpu()  # type: ignore[operator]
+    else:
+        log_q = KernelDensity(points, fitted_bandwidth(points)).log_density(places)
+    divergence = getattr(module, "divergence", None) or f_divergences.get("gan")
+    knows_ratio = divergence.has_log_ratio and hasattr(module, "log_ratio")
+    return Reading(
+        places=places,
+        log_p=log_p,
+        log_q=log_q,
+        discriminator=module.log_ratio(output).sigmoid() if knows_ratio else None,  # type: ignore[operator]
+        critic=divergence.output_activation(output),
+        optimal_critic=divergence.optimal_critic_of_log_ratio(log_p - log_q),
+        critic_name=f"T of {divergence.name}",
+        q_known=q_known,
+    )

@@ -1,0 +1,56 @@
+"""What every score of a run has in common, and how it is written."""
+
+from collections.abc import Iterable
+
+from lightning.pytorch import Trainer
+
+from lightning_gans.data import ImageDataModule, SplitDataModule
+from lightning_gans.metrics import ProtocolValue, Score, append_scores
+from lightning_gans.objectives import Adversarial
+from lightning_gans.runs import SCORES, run_folder
+
+Measured = tuple[str, float]
+"""Name of a metric and its value."""
+
+
+def trained_steps(trainer: Trainer, module: Adversarial) -> int:
+    """Generator updates behind the weights: the clock in fit, the checkpoint's own count elsewhere."""
+    return trainer.global_step if trainer.state.fn == "fit" else module.trained_steps
+
+
+def protocol_of_run(trainer: Trainer, module: Adversarial, stage: str) -> dict[str, ProtocolValue]:
+    """The model's and the data's part of a protocol.
+
+    Args:
+        trainer: The trainer, which knows the data.
+        module: The model that is measured.
+        stage: Split that it is measured on, "validation" or "test".
+    """
+    data = getattr(trainer, "datamodule", None)
+    protocol: dict[str, ProtocolValue] = {
+        "objective": type(module).__name__,
+        "split": stage,
+        "weights": module.evaluated_weights,
+        "batch_norm": "running statistics",
+        "seed": module.seed,
+    }
+    if isinstance(data, SplitDataModule):
+        protocol |= {
+            "data": data.name,
+            "data_fingerprint": data.fingerprint[:16],
+            "fallback_data": data.is_fallback,
+            "n_scored": len(data.split(stage)),
+        }
+    if isinstance(data, ImageDataModule):
+        protocol["quantisation"] = "uint8, half up"
+    return protocol
+
+
+def write_scores(
+    trainer: Trainer, module: Adversarial, measured: Iterable[Measured], protocol: dict[str, ProtocolValue]
+) -> None:
+    """Add what was measured to the run's scores, on the first rank."""
+    folder = run_folder(trainer)
+    if trainer.is_global_zero and folder is not None:
+        step = trained_steps(trainer, module)
+        append_scores(folder / SCORES, [Score(name, value, protocol, step=step) for name, value in measured])

@@ -1,0 +1,143 @@
+"""Figures of what the players know: densities, critics and discriminators, learned beside optimal."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+DATA, MODEL, LEARNED = "#1f77b4", "#d62728", "#2ca02c"
+_POINTS_SHOWN = 2000
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a discriminator says on a set of places, beside what the optimal one would say.
+
+    Attributes:
+        places: Points of shape (N, d), d = 1 or 2; for d = 2 a square grid in row order.
+        log_p: Log density of the data there, (N,).
+        log_q: Log density of the generator's distribution there, (N,).
+        discriminator: σ of the learned log density ratio, (N,); None if the critic knows its sign only.
+        critic: The learned T, (N,).
+        optimal_critic: T* there, (N,).
+        critic_name: What T is, for the axis: "T of kl".
+        q_known: Whether log_q is exact rather than a kernel density estimate.
+    """
+
+    places: Tensor
+    log_p: Tensor
+    log_q: Tensor
+    discriminator: Tensor | None
+    critic: Tensor
+    optimal_critic: Tensor
+    critic_name: str
+    q_known: bool
+
+    @property
+    def optimal_discriminator(self) -> Tensor:
+        """p / (p + q), (N,)."""
+        return (self.log_p - self.log_q).sigmoid()
+
+
+def line_figure(reading: Reading, samples: Tensor, title: str) -> Image.Image:
+    """Three panels over one axis: the densities of P and Q, T beside T*, D beside p/(p+q).
+
+    Args:
+        reading: On a line, places of shape (N, 1) in ascending order.
+        samples: Generated points, (M, 1), drawn as a histogram.
+        title: Above everything.
+    """
+    figure = _figure(7.0, 7.5)
+    densities, critic, discriminator = figure.subplots(3, 1, sharex=True)
+    x = reading.places[:, 0].numpy()
+    p, q = reading.log_p.exp().numpy(), reading.log_q.exp().numpy()
+    low, high = float(x[0]), float(x[-1])
+    densities.hist(samples[:, 0].numpy(), bins=100, range=(low, high), density=True, color=MODEL, alpha=0.25)
+    densities.plot(x, p, color=DATA, label="P, the data")
+    densities.plot(x, q, color=MODEL, label="Q, the generator" + ("" if reading.q_known else " (kernel estimate)"))
+    densities.set_ylim(0, 1.3 * float(p.max()))
+    densities.set_ylabel("density")
+    critic.plot(x, reading.optimal_critic.numpy(), color="black", linestyle="--", label="optimal T*")
+    critic.plot(x, reading.critic.numpy(), color=LEARNED, label="learned T")
+    critic.set_ylabel(reading.critic_name)
+    critic.set_ylim(*_where_it_matters(reading))
+    discriminator.plot(x, reading.optimal_discriminator.numpy(), color="black", linestyle="--", label="p / (p + q)")
+    if reading.discriminator is not None:
+        discriminator.plot(x, reading.discriminator.numpy(), color=LEARNED, label="learned D")
+    discriminator.set_ylim(-0.03, 1.03)
+    discriminator.set_ylabel("D(x)")
+    discriminator.set_xlabel("x")
+    discriminator.set_xlim(low, high)
+    for axes in (densities, critic, discriminator):
+        axes.legend(loc="upper right", fontsize=8, framealpha=0.8)
+        axes.grid(alpha=0.25)
+    return _finish(figure, title)
+
+
+def plane_figure(reading: Reading, samples: Tensor, title: str) -> Image.Image:
+    """Three panels of the plane: samples over the data's density, the learned D, and p/(p+q).
+
+    Args:
+        reading: On a square grid, places of shape (N², 2).
+        samples: Generated points, (M, 2).
+        title: Above everything.
+    """
+    figure = _figure(13.0, 4.2)
+    left, middle, right = figure.subplots(1, 3)
+    side = round(len(reading.places) ** 0.5)
+    low, high = float(reading.places.min()), float(reading.places.max())
+
+    def show(axes: Axes, values: Tensor, name: str, **options: Any) -> None:
+        image = axes.imshow(values.view(side, side).numpy(), origin="lower", extent=(low, high, low, high), **options)
+        figure.colorbar(image, ax=axes, shrink=0.8)
+        axes.set_title(name, fontsize=10)
+
+    # the logarithm over six decades: between narrow modes the density itself is zero to the eye
+    show(left, (reading.log_p - reading.log_p.max()).clamp_min(-14), "log p, and samples of Q", cmap="Blues")
+    drawn = samples[:_POINTS_SHOWN].numpy()
+    left.scatter(drawn[:, 0], drawn[:, 1], s=3, color=MODEL, linewidths=0)
+    if reading.discriminator is not None:
+        show(middle, reading.discriminator, "learned D", cmap="RdBu", vmin=0, vmax=1)
+    else:
+        show(middle, reading.critic, reading.critic_name, cmap="RdBu")
+    name = "p / (p + q)" if reading.q_known else "p / (p + q), q by kernel estimate"
+    show(right, reading.optimal_discriminator, name, cmap="RdBu", vmin=0, vmax=1)
+    for axes in (left, middle, right):
+        axes.set_xlim(low, high)
+        axes.set_ylim(low, high)
+        axes.set_aspect("equal")
+    return _finish(figure, title)
+
+
+def _where_it_matters(reading: Reading) -> tuple[float, float]:
+    """Limits of T's axis: what T* spans where there are samples at all, with room for the learned T."""
+    density = torch.logaddexp(reading.log_p, reading.log_q)
+    values = reading.optimal_critic[density > density.max() - 6]
+    low, high = float(values.quantile(0.02)), float(values.quantile(0.98))
+    room = 0.5 * max(high - low, 0.1)
+    return low - room, high + room
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure  # slow to import; and without pyplot there is no global state
+
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
+def _finish(figure: Figure, title: str) -> Image.Image:
+    from PIL import Image
+
+    figure.suptitle(title, fontsize=11)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    buffer.seek(0)
+    return Image.open(buffer).convert("RGB")

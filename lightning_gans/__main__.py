@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 TRAINING = ("fit", "validate", "test", "predict")
-COMMANDS = ("sample", "traverse", "encode")
+COMMANDS = ("sample", "traverse", "encode", "compare")
 
 
 def main(args: list[str] | None = None) -> int:
@@ -18,7 +18,7 @@ def main(args: list[str] | None = None) -> int:
     args = sys.argv[1:] if args is None else args
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-    from lightning_gans.errors import InputError, NonFiniteLoss, first_sentence
+    from lightning_gans.errors import InputError, NonFiniteLoss, StoppedUnhealthy, first_sentence
 
     try:
         if not args:
@@ -36,7 +36,7 @@ def main(args: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except NonFiniteLoss as error:
+    except (NonFiniteLoss, StoppedUnhealthy) as error:
         print(f"training stopped: {error}", file=sys.stderr)
         return 1
     except MisconfigurationException as error:

@@ -40,6 +40,13 @@ def with_checkpoint_config(args: list[str], folder: str) -> list[str]:
     return [args[0], "--config", str(config), *args[1:]]
 
 
+def spelled_out(args: list[str]) -> list[str]:
+    """The command line of `test` with ``--against FOLDER`` as the option that it is short for."""
+    if args[:1] != ["test"]:
+        return args
+    return [re.sub(r"^--against(?==|$)", "--fidelity.against", arg) for arg in args]
+
+
 def refuse_linked(args: list[str]) -> None:
     """Refuse options that are set from others and would be ignored.
 

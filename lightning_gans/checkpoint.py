@@ -26,6 +26,7 @@ SECTIONS = (
     "densities",
     "parzen",
     "pictures",
+    "health",
     "checkpoints",
 )
 

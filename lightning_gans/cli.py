@@ -22,6 +22,7 @@ from lightning_gans.callbacks import (
     Fidelity,
     GameProgress,
     GracefulStop,
+    Health,
     InformationPanel,
     ParzenPanel,
     Pictures,
@@ -29,7 +30,7 @@ from lightning_gans.callbacks import (
 )
 from lightning_gans.checkpoint import SECTIONS, changed_settings, configuration, read_checkpoint
 from lightning_gans.commands.encode import code_records, write
-from lightning_gans.errors import InputError, first_sentence, input_error_within
+from lightning_gans.errors import InputError, StoppedUnhealthy, first_sentence, input_error_within
 from lightning_gans.files import atomic_path
 from lightning_gans.metrics import Score, format_scores, read_scores
 from lightning_gans.objectives import Adversarial, InfoGAN
@@ -50,7 +51,8 @@ from lightning_gans.runs import (
 
 DESCRIPTION = """Train, compare and understand GANs.
 
-From a configuration: fit. From a checkpoint alone (--ckpt_path): validate, test, predict, and
+From a configuration: fit. From a checkpoint alone (--ckpt_path): validate, predict, and
+  test       score the model; with --against FOLDER also a folder of images
   sample     draw images, with codes of your choice
   traverse   draw what each latent code does
   encode     read the codes of images
@@ -119,6 +121,7 @@ class GanCLI(LightningCLI):
         parser.add_lightning_class_args(DensityPanel, "densities")
         parser.add_lightning_class_args(ParzenPanel, "parzen")
         parser.add_lightning_class_args(Pictures, "pictures")
+        parser.add_lightning_class_args(Health, "health")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
 
@@ -360,4 +363,7 @@ def run(args: list[str]) -> None:
         args = spelled_out(args)
         if args and args[0] in ("validate", "test", "predict"):
             args = with_checkpoint_config(args, folder)
-        GanCLI(args)
+        cli = GanCLI(args)
+    for callback in cli.trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Health) and callback.stopped_because:
+            raise StoppedUnhealthy(callback.stopped_because)

@@ -1,4 +1,4 @@
-"""The one exception that a person is meant to read."""
+"""The exceptions that a person is meant to read."""
 
 
 class InputError(Exception):
@@ -10,6 +10,10 @@ class InputError(Exception):
 
 class NonFiniteLoss(Exception):
     """A player's loss became NaN or infinite; the sentence names the step, the player and the last finite losses."""
+
+
+class StoppedUnhealthy(Exception):
+    """A run that was asked to stop when it goes wrong did; the sentence says what went wrong. The state is saved."""
 
 
 def first_sentence(error: BaseException) -> str:

@@ -10,6 +10,14 @@ from tests.cli_tools import TINY, call
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_tests(tmp_path_factory):
+    """What tests keep of real images stays out of the user's own cache; subprocesses inherit it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIGHTNING_GANS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder that holds real MNIST, or a skip that says how to get it."""

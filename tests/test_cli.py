@@ -12,7 +12,11 @@ import yaml
 from PIL import Image
 
 from lightning_gans.__main__ import main
+from lightning_gans.checkpoint import load_module
 from lightning_gans.commands.encode import read_image
+from lightning_gans.functional import f_divergences
+from lightning_gans.objectives import FGAN
+from lightning_gans.randomness import keyed_generator
 from tests.cli_tools import TINY, call
 
 
@@ -359,6 +363,8 @@ def test_a_gan_is_scored_by_its_losses_and_has_no_codes_to_show(tmp_path, data_r
     config = Path(__file__).parents[1] / "conf" / "gan_mnist.yaml"
     fit = ["fit", "--config", config, "--runs", tmp_path, "--trainer.max_steps", 2, "--trainer.accelerator", "cpu"]
     small = ["--model.generator.width", 0.05, "--model.discriminator.width", 0.05, "--trainer.limit_val_batches", 1]
+    # 10,000 samples against all of MNIST would take longer than all the rest
+    small += ["--fidelity.in_training", "[]"]
     assert call(*fit, *small, "--trainer.val_check_interval", 2, data=data_root).returncode == 0
     folder = tmp_path / "gan_mnist" / "version_0"
     scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
@@ -406,3 +412,96 @@ def test_what_lightning_can_switch_off_can_be_switched_off(switch, tmp_path, mon
     assert main(args) == 0
     kept = (tmp_path / "tiny" / "version_0" / "checkpoints" / "last.ckpt").exists()
     assert kept == ("enable_progress_bar" in switch[0])
+
+
+# ---- points
+
+GAUSSIAN = Path(__file__).parents[1] / "conf" / "f_gan_gaussian.yaml"
+RING = Path(__file__).parents[1] / "conf" / "f_gan_ring.yaml"
+# in a few steps, with few points
+FEW = {
+    "trainer.max_steps": 2,
+    "trainer.accelerator": "cpu",
+    "trainer.val_check_interval": 2,
+    "data.train_size": 500,
+    "data.evaluation_size": 100,
+    "data.batch_size": 50,
+    "densities.generated_points": 100,
+    "densities.resolution": 20,
+}
+
+
+def train_on_points(runs: Path, *args: object) -> Path:
+    """The checkpoint of a short run in this process."""
+    few = [f"--{name}={value}" for name, value in FEW.items()]
+    assert main(["fit", "--runs", str(runs), *map(str, args), *few]) == 0
+    (checkpoint,) = runs.glob("*/version_0/checkpoints/last.ckpt")
+    return checkpoint
+
+
+@pytest.fixture(scope="module")
+def infogan_of_points(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("points")
+    config = yaml.safe_load(RING.read_text())
+    config["model"]["class_path"] = "InfoGAN"
+    del config["model"]["init_args"]["divergence"]
+    config["model"]["init_args"]["latent"]["codes"] = {"angle": {"distribution": "uniform"}}
+    (folder / "infogan.yaml").write_text(yaml.safe_dump(config))
+    return train_on_points(folder, "--config", folder / "infogan.yaml")
+
+
+def test_sample_writes_points_as_rows_of_numbers(infogan_of_points, tmp_path, capsys):
+    args = ["sample", "--ckpt_path", str(infogan_of_points), "--out", str(tmp_path), "-n", "7"]
+    path = tmp_path / "samples.csv"
+    assert main(args) == 0
+    assert capsys.readouterr().out.strip() == str(path)
+    points = numpy.loadtxt(path, delimiter=",")
+    module = load_module(infogan_of_points)
+    latent = module.latent.sample(7, keyed_generator("cpu", 0, "sample command"))
+    numpy.testing.assert_allclose(points, module.generate(latent).numpy(), rtol=1e-7)
+    assert points.shape == (7, 2)
+    first = path.read_bytes()
+    assert main([*args, "--codes.angle", "[0.5]"]) == 0
+    assert path.read_bytes() != first
+    assert {file.name for file in tmp_path.iterdir()} == {"samples.csv"}
+
+
+def test_what_needs_images_refuses_a_model_of_points(infogan_of_points, refused, tmp_path):
+    image = tmp_path / "image.png"
+    Image.new("L", (28, 28)).save(image)
+    assert "model of points" in refused("traverse", "--ckpt_path", infogan_of_points)
+    assert "model of points" in refused("encode", "--ckpt_path", infogan_of_points, image)
+    assert "Ring has no image splits" in refused("encode", "--ckpt_path", infogan_of_points, "--split", "test")
+
+
+def test_a_divergence_with_a_parameter_is_trained_and_read_back_from_its_checkpoint(tmp_path):
+    divergence = tmp_path / "alpha.yaml"
+    divergence.write_text(
+        "model: {init_args: {divergence: {class_path: lightning_gans.functional.f_divergences.Alpha, "
+        "init_args: {alpha: 0.5}}}}"
+    )
+    checkpoint = train_on_points(tmp_path, "--config", GAUSSIAN, "--config", divergence)
+    module = load_module(checkpoint)
+    assert isinstance(module, FGAN)
+    assert module.divergence == f_divergences.Alpha(0.5)
+    scores = [json.loads(line) for line in (checkpoint.parents[1] / "scores.jsonl").read_text().splitlines()]
+    assert {"density/divergence", "density/discriminator_error", "divergence/bound"} <= {s["metric"] for s in scores}
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["--model.divergence", "revers_kl"], ["no f-divergence 'revers_kl'", "did you mean 'reverse_kl'?"]),
+        (["--model.divergence", "alpha"], ["'alpha' got wrong parameters", "alpha"]),
+        (["--model.generator_loss", "non_saturating"], ["generator_loss", "non_saturating"]),
+        (["--data", "Grid"], ["the samples of Grid have the shape (2,)", "the networks are for (1,)"]),
+        (["--model.discriminator.sample_shape", "[2]"], ["samples of shape (1,)", "takes (2,)"]),
+        (["--model.updates.discriminator_steps", "2"], ["updates.simultaneous", "discriminator_steps is 2"]),
+        (["--data.weights", "[0.5,0.6]"], ["must be positive and sum to 1"]),
+        (["--densities.resolution", "3"], ["densities.resolution is 3"]),
+    ],
+)
+def test_impossible_games_of_points_are_refused_in_one_sentence(args, expected, refused, tmp_path):
+    sentence = refused("fit", "--config", GAUSSIAN, "--runs", tmp_path, *args)
+    for text in expected:
+        assert text in sentence

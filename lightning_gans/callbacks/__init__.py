@@ -3,6 +3,7 @@
 from lightning_gans.callbacks.checkpoints import RunCheckpoints
 from lightning_gans.callbacks.densities import DensityPanel
 from lightning_gans.callbacks.fidelity import Fidelity
+from lightning_gans.callbacks.health import Health
 from lightning_gans.callbacks.information import InformationPanel
 from lightning_gans.callbacks.interruption import GracefulStop, Interrupted
 from lightning_gans.callbacks.parzen import ParzenPanel
@@ -14,6 +15,7 @@ __all__ = [
     "Fidelity",
     "GameProgress",
     "GracefulStop",
+    "Health",
     "InformationPanel",
     "Interrupted",
     "ParzenPanel",

@@ -1,33 +1,53 @@
 """Checkpoints of a run, written atomically so that a kill never leaves half of one."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from lightning_gans.callbacks.fidelity import Fidelity
 from lightning_gans.errors import InputError, NonFiniteLoss
 from lightning_gans.files import atomic_path
+from lightning_gans.metrics.naming import lower_is_better
 from lightning_gans.objectives import Adversarial
 from lightning_gans.runs import CHECKPOINTS, FINISHED, POST_MORTEM, run_folder, write_json
 
+SELECTED_BY = "selected_by"
+"""The finding of a checkpoint that says by which metric it was chosen."""
+
 
 class RunCheckpoints(Checkpoint):
-    """Writes ``checkpoints/last.ckpt`` in the run folder.
+    """Writes ``checkpoints/last.ckpt`` in the run folder, and ``best.ckpt`` if asked for.
 
     Args:
         every_n_steps: Generator updates between two writes of last.ckpt.
         keep_every_n_steps: Generator updates between two checkpoints that are kept beside it as
             step=N.ckpt; null keeps none.
+        best_by: A metric that validations log, such as validation/fid_mnist-convnet_10k; the state with its best
+            value so far is kept as best.ckpt. Null keeps none.
     """
 
-    def __init__(self, every_n_steps: int = 250, keep_every_n_steps: int | None = None):
+    def __init__(self, every_n_steps: int = 250, keep_every_n_steps: int | None = None, best_by: str | None = None):
         for name, value in (("every_n_steps", every_n_steps), ("keep_every_n_steps", keep_every_n_steps)):
             if value is not None and value < 1:
                 raise InputError(f"checkpoints.{name} is {value}, but must be 1 or more")
         self.every_n_steps = every_n_steps
         self.keep_every_n_steps = keep_every_n_steps
+        self.best_by = best_by
+        self._lower_is_better = best_by is not None and lower_is_better(best_by)
+        self._best: float | None = None
         self._saved_step = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value so far, so that a resumed run does not take a worse state for the best."""
+        return {"best_by": self.best_by, "best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the best value so far, unless it was of another metric."""
+        if state_dict["best_by"] == self.best_by:
+            self._best = state_dict["best"]
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Forget how long the earlier session took: max_time is the budget of one session."""
@@ -42,6 +62,10 @@ class RunCheckpoints(Checkpoint):
         if trainer.is_global_zero:
             for partial in (folder / CHECKPOINTS).glob(".*.partial.ckpt"):
                 partial.unlink()  # of a process that was killed while it wrote
+        if not (folder / CHECKPOINTS / "best.ckpt").is_file():
+            self._best = None  # of the folder that this run was started from
+        if isinstance(pl_module, Adversarial):
+            pl_module.findings.pop(SELECTED_BY, None)
         if trainer.global_step == 0:
             self.save(trainer)
 
@@ -55,7 +79,32 @@ class RunCheckpoints(Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save with what the validation found."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._save_if_best(trainer)
             self._save_if_due(trainer)
+
+    def _save_if_best(self, trainer: Trainer) -> None:
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        if self.best_by is None or any(isinstance(c, Fidelity) and c.pauses(trainer) for c in callbacks):
+            return
+        found = trainer.callback_metrics
+        if self.best_by not in found:
+            logged = ", ".join(sorted(name for name in found if name.startswith("validation/"))) or "nothing"
+            raise InputError(f"checkpoints.best_by is {self.best_by}, but this validation logged {logged}")
+        value = float(found[self.best_by])
+        if math.isnan(value) or (self._best is not None and not self._is_better(value, self._best)):
+            return
+        self._best = value
+        module = trainer.lightning_module
+        if isinstance(module, Adversarial):
+            module.findings[SELECTED_BY] = self.best_by
+        try:
+            self.save(trainer, "best")
+        finally:
+            if isinstance(module, Adversarial):
+                module.findings.pop(SELECTED_BY, None)
+
+    def _is_better(self, value: float, than: float) -> bool:
+        return value < than if self._lower_is_better else value > than
 
     def _save_if_due(self, trainer: Trainer) -> None:
         step = trainer.global_step

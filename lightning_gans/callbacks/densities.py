@@ -29,6 +29,9 @@ from lightning_gans.pictures import save_gif, save_png
 from lightning_gans.randomness import keyed_generator
 from lightning_gans.runs import SAMPLES, run_folder
 
+_COLLAPSED = 1e-3
+"""Bandwidth for a generator that makes one point only, of which no bandwidth could be the likeliest."""
+
 
 class DensityPanel(Callback):
     """Compares both players with the truth, where the data's density is known (`PointDataModule`).
@@ -85,9 +88,8 @@ class DensityPanel(Callback):
         if not isinstance(data, PointDataModule) or not isinstance(module, Adversarial):
             return {}
         points = self._generated(module)
-        coverage = ModeCoverage(data.mixture).to(points.device)
         # every rank has generated the same points, so there is nothing to add up between them
-        coverage.sync_on_compute = False
+        coverage = ModeCoverage(data.mixture, sync_on_compute=False).to(points.device)
         coverage.update(points)
         result = coverage.compute()
         measured: list[Measured] = [
@@ -95,7 +97,8 @@ class DensityPanel(Callback):
             ("density/high_quality", float(result.high_quality)),
             ("density/mode_kl", float(result.reverse_kl)),
         ]
-        if data.mixture.dim == 1:
+        # NaN has no density; the run is stopped for it elsewhere, with a sentence
+        if data.mixture.dim == 1 and points.isfinite().all():
             measured += self._measure_on_line(module, data.mixture, points.cpu())
         protocol = protocol_of_run(trainer, module, stage) | {"n_generated": self.generated_points}
         write_scores(trainer, module, measured, protocol)
@@ -103,13 +106,18 @@ class DensityPanel(Callback):
 
     def _measure_on_line(self, module: Adversarial, mixture: GaussianMixture, points: Tensor) -> list[Measured]:
         measured: list[Measured] = []
-        reading = read(module, mixture, points, _places(mixture, 4 * self.resolution))
+        # where the data are, and where the generated points are: that may be elsewhere
+        lines = [_line_around(ends, 4 * self.resolution) for ends in (_places(mixture, 2), points)]
+        places = torch.cat(lines).sort().values[:, None]
+        reading = read(module, mixture, points, places)
         if reading.discriminator is not None:
+            x = places[:, 0]
             weight = (reading.log_p.exp() + reading.log_q.exp()) / 2
             error = (reading.discriminator - reading.optimal_discriminator).abs()
-            measured.append(("density/discriminator_error", float((error * weight).sum() / weight.sum())))
+            mean = torch.trapezoid(error * weight, x) / torch.trapezoid(weight, x)
+            measured.append(("density/discriminator_error", float(mean)))
         generator = module.evaluation_generator
-        if isinstance(generator, AffineGenerator):
+        if isinstance(generator, AffineGenerator) and reading.q_known:
             measured += [
                 ("density/divergence", exact_divergence(module, mixture)),
                 ("density/generator_mean", float(generator.mean.detach())),
@@ -132,6 +140,8 @@ class DensityPanel(Callback):
             return
         self._drawn_step = trainer.global_step
         points = self._generated(module).cpu()
+        if not points.isfinite().all():
+            return
         on_line = data.mixture.dim == 1
         places = _places(data.mixture, self.resolution if on_line else min(self.resolution, 200))
         reading = read(module, data.mixture, points, places)
@@ -150,7 +160,8 @@ class DensityPanel(Callback):
         if folder is None:
             return
         frames = []
-        for path in sorted((folder / SAMPLES).glob("step=*_densities.png")):
+        # names of a million steps and more are longer
+        for path in sorted((folder / SAMPLES).glob("step=*_densities.png"), key=lambda path: (len(path.name), path)):
             with Image.open(path) as frame:
                 frames.append(frame.convert("RGB"))
         if len(frames) > 1:
@@ -171,18 +182,27 @@ def _places(mixture: GaussianMixture, resolution: int) -> Tensor:
     return torch.stack([x.flatten(), y.flatten()], dim=1)
 
 
+def _line_around(points: Tensor, resolution: int) -> Tensor:
+    """Places on a line, (N,), which reach beyond the points on both sides by half of their range."""
+    low, high = float(points.min()), float(points.max())
+    room = (high - low) / 2 + 10 * _COLLAPSED
+    return torch.linspace(low - room, high + room, resolution)
+
+
 def exact_divergence(module: Adversarial, mixture: GaussianMixture) -> float:
     """D_f of the data and an `AffineGenerator` in one dimension, by quadrature; JSD where there is no f."""
     generator = module.evaluation_generator
     assert isinstance(generator, AffineGenerator)
     divergence = getattr(module, "divergence", None) or f_divergences.get("weighted_jensen_shannon", pi=0.5)
-    mean, deviation = float(generator.mean), float(generator.standard_deviation.abs())
+    mean, deviation = float(generator.mean.detach()), float(generator.standard_deviation.detach().abs())
     places = _places(mixture, 2)
     # wide enough for the tails of both: sixteen deviations leave nothing in float64
     low = min(float(places.min()), mean - 16 * deviation) - 10
     high = max(float(places.max()), mean + 16 * deviation) + 10
     on_cpu = copy.deepcopy(generator).cpu()
-    return divergence_by_quadrature(divergence.f, mixture.log_density, on_cpu.log_density, low, high)
+    return divergence_by_quadrature(
+        divergence.scaled_f, mixture.log_density, on_cpu.log_density, low, high, of_log_ratio=True
+    )
 
 
 def fitted_bandwidth(points: Tensor) -> float:
@@ -191,6 +211,8 @@ def fitted_bandwidth(points: Tensor) -> float:
     Silverman's and Scott's rules are made for one mode and would smear a ring of narrow ones.
     """
     first, second = points[:2000].chunk(2)
+    if not (first - first[0]).any():
+        return _COLLAPSED
     widest = reference_bandwidth(first)
     bandwidths = [widest * 2.0**-halvings for halvings in range(8)]
     likelihoods = kernel_log_densities(first, second, bandwidths).mean(1)
@@ -211,7 +233,11 @@ def read(module: Adversarial, mixture: GaussianMixture, points: Tensor, places: 
         output = torch.cat([module.discriminator(part.to(module.device)).cpu() for part in places.split(10_000)])
     log_p = mixture.log_density(places)
     generator = module.evaluation_generator
-    q_known = isinstance(generator, AffineGenerator) and module.latent.noise.distribution == "normal"
+    latent = module.latent
+    is_normal = latent.noise.distribution == "normal" and all(
+        c.distribution == "gaussian" for c in latent.codes.values()
+    )
+    q_known = isinstance(generator, AffineGenerator) and is_normal
     if q_known:
         log_q = generator.log_density(places.to(module.device)).cpu()  # type: ignore[operator]
     else:

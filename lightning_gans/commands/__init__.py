@@ -1,8 +1,8 @@
-"""Commands that work from a checkpoint alone."""
+"""Commands that work from checkpoints and scores alone."""
 
-from lightning_gans.commands import encode, sample, traverse
+from lightning_gans.commands import compare, encode, sample, traverse
 
-MODULES = {"sample": sample, "traverse": traverse, "encode": encode}
+MODULES = {"sample": sample, "traverse": traverse, "encode": encode, "compare": compare}
 
 
 def run(args: list[str]) -> None:

@@ -15,7 +15,7 @@ from lightning_gans.objectives import Adversarial
 from lightning_gans.runs import folder_of_checkpoint
 
 
-class CommandParser(argparse.ArgumentParser):
+class SentenceArgumentParser(argparse.ArgumentParser):
     """Parser of one command; its errors are one sentence."""
 
     def __init__(self, name: str, description: str):
@@ -25,9 +25,6 @@ class CommandParser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        self.add_argument("--ckpt_path", required=True, metavar="PATH", help="checkpoint file of a trained run")
-        self.add_argument("--out", type=Path, metavar="PATH", help="where to write (default: see above)")
-        self.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, … (default: cuda where there is one)")
 
     def error(self, message: str) -> NoReturn:
         """Raise the message as bad input."""
@@ -52,6 +49,16 @@ class CommandParser(argparse.ArgumentParser):
         name = unknown[0].split("=")[0]
         known = [option for action in self._actions for option in action.option_strings]
         raise InputError(f"unknown option '{name}'{nearest(name, known)}")
+
+
+class CommandParser(SentenceArgumentParser):
+    """Parser of a command that works from a checkpoint."""
+
+    def __init__(self, name: str, description: str):
+        super().__init__(name, description)
+        self.add_argument("--ckpt_path", required=True, metavar="PATH", help="checkpoint file of a trained run")
+        self.add_argument("--out", type=Path, metavar="PATH", help="where to write (default: see above)")
+        self.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, … (default: cuda where there is one)")
 
 
 def load(options: argparse.Namespace) -> Adversarial:

@@ -1,7 +1,7 @@
 """How many modes of a known Gaussian mixture the samples reach, how exactly, and how evenly."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,6 +47,7 @@ class ModeCoverage(Metric):
     Args:
         mixture: The distribution to cover.
         radius: Standard deviations within which a sample is of high quality.
+        **kwargs: The arguments of `torchmetrics.Metric`.
 
     Raises:
         InputError: If the radius is not positive.
@@ -60,8 +61,8 @@ class ModeCoverage(Metric):
     means: Tensor
     stds: Tensor
 
-    def __init__(self, mixture: GaussianMixture, radius: float = 3.0) -> None:
-        super().__init__()
+    def __init__(self, mixture: GaussianMixture, radius: float = 3.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         if not 0 < radius < math.inf:
             raise InputError(f"the radius of a mode must be positive and finite, not {radius}")
         self.mixture = mixture

@@ -90,6 +90,8 @@ class FullyConnectedDiscriminator(Discriminator):
         weight_std: Standard deviation of the initial weights; null for 1/√(fan in).
     """
 
+    slope = nn.LeakyReLU().negative_slope
+
     def __init__(
         self,
         sample_shape: list[int],
@@ -160,8 +162,10 @@ def _hidden_layers(size: int, hidden: Sequence[int], activation: str, batch_norm
 
 
 def _initialise(network: nn.Module, weight_std: float | None) -> None:
+    if weight_std is not None and not 0 < weight_std < math.inf:
+        raise InputError(f"weight_std is {weight_std}, but must be positive and finite, or null for 1/√(fan in)")
     for layer in network.modules():
         if isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, std=weight_std or layer.in_features**-0.5)
+            nn.init.normal_(layer.weight, std=layer.in_features**-0.5 if weight_std is None else weight_std)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

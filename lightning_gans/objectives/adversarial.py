@@ -138,7 +138,10 @@ class Adversarial(LightningModule, ABC):
     def record(self, name: str, value: Tensor) -> None:
         """Add a scalar to the means that are logged every `log_every_n_steps`; stays on the device."""
         total, count = self._sums.get(name, (0.0, 0))
-        self._sums[name] = (total + full_precision(value.detach()), count + 1)
+        value = value.detach()
+        # several losses that are at the largest float32 (see `FGAN`) do not add up in it; MPS has no other
+        value = full_precision(value) if value.device.type == "mps" else value.double()
+        self._sums[name] = (total + value, count + 1)
 
     def random(self, purpose: str) -> torch.Generator:
         """The generator of random numbers for one purpose within the current turn."""
@@ -236,7 +239,7 @@ class Adversarial(LightningModule, ABC):
 
     def _log_means(self) -> None:
         self.require_finite()
-        means = {f"train/{name}": total / count for name, (total, count) in self._sums.items()}
+        means = {f"train/{name}": (total / count).float() for name, (total, count) in self._sums.items()}
         self._sums = {}
         self.notice(means)
         # Lightning takes a metric called "step" as the loggers' axis, which then is the game's clock

@@ -9,9 +9,11 @@ it, where F = D_f(P || Q_θ). Two ways to it are in the paper: a step of each af
 single-step method (algorithm 1), in which both move at once (`updates.simultaneous`).
 
 The generator may minimise F itself ("minimax"), or instead maximise E_Q[g_f(V)] ("alternative", section
-3.2), which has the same fixed point and another gradient far from it: for f = GAN it is the non-saturating
-loss. Which of them vanishes and which explodes when the critic rejects all samples depends on f; each
-divergence names the one that works (`preferred_generator_loss`).
+3.2): for f = GAN that is the non-saturating loss. Where the critic rejects all samples one of the two
+vanishes and the other may explode, depending on f; each divergence names the one that trains
+(`preferred_generator_loss`). They agree only if the generator can reach P. Otherwise the alternative
+minimises another divergence: against the optimal critic it is E_Q[-f'(p/q)], for KL E_Q[log q/p] - 1, which
+is the *reverse* KL. Whoever wants the divergence that they named takes "minimax".
 """
 
 import math

@@ -7,6 +7,7 @@ Where the supports of data and generator are disjoint, every f-divergence is at 
 about the direction; blurred ones overlap, and are equal exactly if the unblurred ones are.
 """
 
+import math
 from dataclasses import dataclass
 
 from lightning_gans.errors import InputError
@@ -26,9 +27,9 @@ class InstanceNoise:
     until_step: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.standard_deviation > 0:
+        if not 0 < self.standard_deviation < math.inf:
             raise InputError(
-                f"instance_noise.standard_deviation is {self.standard_deviation}, but must be positive; "
+                f"instance_noise.standard_deviation is {self.standard_deviation}, but must be positive and finite; "
                 "leave instance_noise out for none"
             )
         if self.until_step is not None and self.until_step < 1:

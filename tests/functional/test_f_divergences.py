@@ -383,3 +383,26 @@ def test_the_default_log_ratio_can_be_differentiated(own: FDivergence) -> None:
     v = double([-1.0, 0.5]).requires_grad_()
     (gradient,) = torch.autograd.grad(own.log_ratio(v).sum(), v)
     torch.testing.assert_close(gradient, double([1.0, 1.0]))
+
+
+@each
+def test_scaled_f_is_f_as_a_function_of_the_log_ratio(d: FDivergence) -> None:
+    ratio = torch.linspace(-6, 6, 61, dtype=torch.float64)
+    u = ratio.exp()
+    torch.testing.assert_close(d.scaled_f(ratio), d.f(u) / u.clamp(min=1), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "at_minus_5000", "at_5000"),
+    [
+        ("kl", 0.0, 5000.0),
+        ("reverse_kl", 5000.0, 0.0),
+        ("jeffrey", 5000.0, 5000.0),
+        ("jensen_shannon", math.log(2), math.log(2)),
+        ("total_variation", 0.5, 0.5),
+        ("squared_hellinger", 1.0, 1.0),
+    ],
+)
+def test_scaled_f_reaches_beyond_what_the_ratio_itself_can(name: str, at_minus_5000: float, at_5000: float) -> None:
+    values = f_divergences.get(name).scaled_f(double([-5000.0, 5000.0]))
+    torch.testing.assert_close(values, double([at_minus_5000, at_5000]), rtol=1e-12, atol=1e-12)

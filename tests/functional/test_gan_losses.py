@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,8 +8,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.integrate import quad
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lightning_gans.functional import gan_losses
+from lightning_gans.objectives import GAN
 
 quick = settings(max_examples=30, deadline=None, derandomize=True)
 INFINITY = torch.tensor(math.inf, dtype=torch.float64)
@@ -142,3 +145,72 @@ def test_any_other_discriminator_loses_more_than_the_optimal_one(error) -> None:
 def test_the_losses_have_the_names_that_the_configuration_uses() -> None:
     expected = {"minimax": gan_losses.minimax, "non_saturating": gan_losses.non_saturating}
     assert expected == gan_losses.GENERATOR_LOSSES
+
+
+# ---- known discrete distributions, as counts of samples at five places
+
+ON_REAL, ON_FAKE = (7, 5, 4, 3, 1), (1, 2, 4, 4, 9)
+
+
+def best_logits(real_label: float) -> Tensor:
+    """The logits at the five places that minimise the discriminator's loss, found numerically."""
+    places = torch.arange(5)
+    real, fake = (places.repeat_interleave(torch.tensor(counts)) for counts in (ON_REAL, ON_FAKE))
+    found = torch.zeros(5, dtype=torch.float64, requires_grad=True)
+    search = torch.optim.LBFGS(
+        [found], lr=1, max_iter=200, tolerance_grad=1e-13, tolerance_change=0, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        value = gan_losses.discriminator(found[real], found[fake], real_label)
+        value.backward()
+        return value
+
+    search.step(loss)
+    return found.detach()
+
+
+def densities() -> tuple[Tensor, Tensor]:
+    return double(list(ON_REAL)) / sum(ON_REAL), double(list(ON_FAKE)) / sum(ON_FAKE)
+
+
+@pytest.mark.parametrize("real_label", [1.0, 0.9, 0.5])
+def test_the_best_discriminator_for_a_smoothed_label_is_the_label_times_p_over_p_plus_q(real_label: float) -> None:
+    p, q = densities()
+    torch.testing.assert_close(torch.sigmoid(best_logits(real_label)), real_label * p / (p + q), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("real_label", [1.0, 0.9, 0.5])
+def test_the_objectives_log_ratio_undoes_the_smoothing(real_label: float) -> None:
+    # log_ratio reads nothing else of the objective
+    objective = SimpleNamespace(real_label=real_label)
+    p, q = densities()
+    found = GAN.log_ratio(objective, best_logits(real_label))  # type: ignore[arg-type]
+    torch.testing.assert_close(found, (p / q).log(), rtol=0, atol=1e-6)
+
+
+def test_smoothing_is_the_cross_entropy_with_the_label() -> None:
+    real, fake = torch.randn(9, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
+    on_real = binary_cross_entropy_with_logits(real, torch.full_like(real, 0.7))
+    on_fake = binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+    torch.testing.assert_close(gan_losses.discriminator(real, fake, 0.7), on_real + on_fake)
+
+
+def test_the_best_value_is_the_information_between_a_sample_and_its_source() -> None:
+    p, q = densities()
+    # I(x; s) of a fair coin s and a sample x of P for heads, of Q for tails, from its definition
+    joint = torch.stack([p, q]) / 2
+    information = (joint * (joint / (joint.sum(0) * joint.sum(1, keepdim=True))).log()).sum().item()
+    middle = (p + q) / 2
+    divergence = 0.5 * ((p * (p / middle).log()).sum() + (q * (q / middle).log()).sum()).item()
+    assert information == pytest.approx(divergence, abs=1e-15)
+    logits = best_logits(1.0)
+    value = (p * torch.sigmoid(logits).log() + q * torch.sigmoid(-logits).log()).sum()
+    assert gan_losses.jensen_shannon_bound(value).item() == pytest.approx(divergence, abs=1e-12)
+    assert 0.1 < divergence < math.log(2)
+
+
+def test_the_information_bound_is_log_2_for_certainty_and_0_for_ignorance() -> None:
+    assert gan_losses.jensen_shannon_bound(double(0.0)).item() == pytest.approx(math.log(2))
+    assert gan_losses.jensen_shannon_bound(double(-math.log(4))).item() == pytest.approx(0, abs=1e-15)

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from lightning_gans.latent import Code, Latent, LatentSpec, Noise
 from lightning_gans.networks import Discriminator, Generator
 from lightning_gans.objectives import (
+    FGAN,
     GAN,
     Adversarial,
     InfoGAN,
@@ -27,6 +28,7 @@ Build = Callable[..., Adversarial]
 
 OBJECTIVES: dict[str, Build] = {
     "GAN": GAN,
+    "FGAN": FGAN,
     "InfoGAN, Q with D": InfoGAN,
     "InfoGAN, Q with G": partial(InfoGAN, recognition_trained_with="generator"),
     "RecognitionBaseline": RecognitionBaseline,

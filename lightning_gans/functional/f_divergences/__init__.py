@@ -14,7 +14,7 @@ An own f-divergence is one class:
         def conjugate(self, t): return -torch.log((1 - t).clamp(min=0))
         def output_activation(self, v): return -torch.expm1(-v)
 
-after which ``get("halved_le_cam")`` finds it. Whatever else it knows better than the defaults it may override.
+after which ``get("itakura_saito")`` finds it. Whatever else it knows better than the defaults it may override.
 """
 
 from lightning_gans.functional.f_divergences.alpha import Alpha

@@ -74,6 +74,24 @@ class FDivergence(ABC):
         # the slope of f* is the maximising u
         return _slope(self.conjugate, self.output_activation(v)).log()
 
+    def scaled_f(self, r: Tensor) -> Tensor:
+        """f(e^r) / max(1, e^r): what a quadrature of D_f = E_Q[f(p/q)] needs where p/q itself overflows.
+
+        For large ratios it is f°(e^-r). Beyond |r| = 300 it is continued in a straight line: f(u) grows there
+        like 1, u or their logarithms, exactly to 130 digits, or like a higher power, and then the divergence
+        is beyond measure in any case.
+
+        Args:
+            r: Log density ratios, any shape, float64.
+        """
+
+        def direct(r: Tensor) -> Tensor:
+            return torch.where(r < 0, self.f(r.clamp(max=0).exp()), self.dual_f((-r.clamp(min=0)).exp()))
+
+        near = r.clamp(-_FAR, _FAR)
+        slope = direct(r.sign() * (_FAR + 1)) - direct(r.sign() * _FAR)
+        return direct(near) + torch.where(near == r, 0.0, slope * (r - near).abs())
+
     @property
     def threshold(self) -> float:
         """f'(1): a sample with a larger T is more probable under P than under Q."""
@@ -147,6 +165,7 @@ class FDivergence(ABC):
         return (critic >= low) & (critic <= high) & (critic.abs() < largest) & (conjugate.abs() < largest)
 
 
+_FAR = 300.0
 _ONE = torch.ones((), dtype=torch.float64)
 
 

@@ -1,0 +1,63 @@
+"""What a score is called, and which way it is better."""
+
+import re
+
+from lightning_gans.errors import InputError
+
+# A fidelity score's name goes on with "_<extractor>_<n>", any other's with "/<what it is of>" or not at all.
+_FIDELITY = {
+    "fid": True,
+    "kid": True,
+    "class_histogram_kl": True,
+    "inception_score": False,
+    "precision": False,
+    "recall": False,
+    "density": False,
+    "coverage": False,
+    "classes_covered": False,
+}
+_OTHERS = {
+    "error_hungarian": True,
+    "error_majority": True,
+    "nmi": False,
+    "ari": False,
+    "information": False,
+    "information_share": False,
+    "r_squared": False,
+    "calibrated_bound": False,
+    "density/modes": False,
+    "density/high_quality": False,
+    "density/mode_kl": True,
+    "density/discriminator_error": True,
+    "density/divergence": True,
+    "parzen_cross_validation": False,
+    "parzen_validation": False,
+}
+
+
+def fidelity_name(kind: str, extractor: str, n: int) -> str:
+    """The name of a fidelity score, like ``fid_mnist-convnet_10k``.
+
+    Args:
+        kind: What is measured: ``fid``, ``inception_score``, …
+        extractor: Name of the feature extractor.
+        n: Generated images; whole thousands are written as ``10k``.
+    """
+    return f"{kind}_{extractor}_{n // 1000}k" if n >= 1000 and n % 1000 == 0 else f"{kind}_{extractor}_{n}"
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a smaller value of this metric is the better one.
+
+    Args:
+        metric: Its name, with or without the stage and the weights that it is logged under.
+
+    Raises:
+        InputError: If neither way is better, as for the losses of a game, or the metric is unknown.
+    """
+    bare = re.sub(r"^((train|validation|test|raw)/)+", "", metric)
+    for kinds, separator in ((_FIDELITY, "_"), (_OTHERS, "/")):
+        for kind, lower in kinds.items():
+            if bare == kind or bare.startswith(kind + separator):
+                return lower
+    raise InputError(f"nothing can be ranked by {metric}: neither a low nor a high value of it is better")

@@ -15,6 +15,7 @@ import platform
 import statistics
 import sys
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,22 @@ def recorded_seeds(record: Path, options: argparse.Namespace) -> dict[str, dict[
     if not record.is_file():
         return {}
     content = json.loads(record.read_text())
-    asked_for = {"config": options.config, "overrides": options.overrides, "version": __version__}
+    asked_for = {
+        "config": options.config,
+        "settings": settings_hash(options.config),
+        "overrides": options.overrides,
+        "version": __version__,
+    }
     for key, asked in asked_for.items():
-        if content[key] != asked:
+        if content.get(key, asked) != asked:
             sys.exit(f"{record} was recorded with {key} {content[key]}, not {asked}; give another --name or remove it")
     return content["seeds"]
+
+
+def settings_hash(configs: list[str]) -> str:
+    """Hash of what the configurations say, comments aside."""
+    said = [yaml.safe_load(Path(config).read_text()) for config in configs]
+    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def run_seed(options: argparse.Namespace, experiment: str, seed: int) -> dict[str, Any]:
@@ -77,7 +89,7 @@ def run_seed(options: argparse.Namespace, experiment: str, seed: int) -> dict[st
         place = ["--runs", options.runs, "--experiment", experiment, "--seed_everything", str(seed)]
         run("fit", *configs, *place, *options.overrides)
         seconds = round(time.perf_counter() - started, 1)
-    folder = versions(Path(options.runs) / experiment)[-1]
+    folder = finished[-1] if finished else versions(Path(options.runs) / experiment)[-1]
     run("test", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt"))
     scores = {s.metric: s for s in read_scores(folder / "scores.jsonl") if s.protocol["split"] in ("test", "floor")}
     if any(score.protocol.get("fallback_data") for score in scores.values()):
@@ -134,6 +146,7 @@ def write(record: Path, options: argparse.Namespace, seeds: dict[str, dict[str, 
         }
     content = {
         "config": options.config,
+        "settings": settings_hash(options.config),
         "overrides": options.overrides,
         "command": command(options, list(seeds)),
         "version": __version__,

@@ -1,6 +1,7 @@
 """From a checkpoint file alone to a usable model and its data."""
 
 import copy
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ SECTIONS = (
     "fidelity",
     "densities",
     "parzen",
+    "calibration",
     "pictures",
     "health",
     "checkpoints",
@@ -66,12 +68,38 @@ def configuration(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any
             f"the checkpoint {path} carries no configuration (it was not written by `fit`), so it cannot be used alone"
         )
     config = copy.deepcopy(config)
+    for section in ("model", "data"):
+        _require_importable(config.get(section), path)
     data = (config.get("data") or {}).get("init_args", {})
     # a checkpoint that was carried to another machine finds the data where that machine says they are
     here = os.environ.get("LIGHTNING_GANS_DATA")
     if here and "root" in data and not Path(data["root"]).exists():
         data["root"] = here
     return config
+
+
+def _require_importable(value: Any, path: str | Path) -> None:
+    """Refuse a configuration with a class whose module is not here.
+
+    Raises:
+        InputError: Naming the module.
+    """
+    if isinstance(value, list):
+        for inner in value:
+            _require_importable(inner, path)
+    if not isinstance(value, dict):
+        return
+    module, dot, _ = str(value.get("class_path", "")).rpartition(".")
+    if dot:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise InputError(
+                f"the checkpoint {path} was trained with {value['class_path']}, but the module {module} cannot be "
+                f"imported ({error}); put it where Python finds it (PYTHONPATH)"
+            ) from error
+    for inner in value.values():
+        _require_importable(inner, path)
 
 
 def load_module(path: str | Path, device: str | torch.device = "cpu") -> Adversarial:

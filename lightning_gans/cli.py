@@ -18,6 +18,7 @@ import lightning_gans.data
 import lightning_gans.networks  # noqa: F401 - registers short class names
 from lightning_gans.arguments import refuse_linked, silence_lightning, spelled_out, with_checkpoint_config
 from lightning_gans.callbacks import (
+    Calibration,
     DensityPanel,
     Fidelity,
     GameProgress,
@@ -120,6 +121,7 @@ class GanCLI(LightningCLI):
         parser.add_lightning_class_args(Fidelity, "fidelity")
         parser.add_lightning_class_args(DensityPanel, "densities")
         parser.add_lightning_class_args(ParzenPanel, "parzen")
+        parser.add_lightning_class_args(Calibration, "calibration")
         parser.add_lightning_class_args(Pictures, "pictures")
         parser.add_lightning_class_args(Health, "health")
         parser.link_arguments("seed_everything", "model.init_args.seed")
@@ -302,14 +304,15 @@ class GanCLI(LightningCLI):
 
     @rank_zero_only
     def after_predict(self) -> None:
-        """Write what the model says about the test images: the codes, or a GAN's logits."""
+        """Write what the model says about the test images: the codes, or the discriminator's outputs."""
         assert self._resume is not None
         predictions = torch.cat(self.trainer.predict_loop.predictions).cpu()
         names = [f"test/{index}" for index in range(len(predictions))]
         if isinstance(self.model, InfoGAN):
             records = code_records(self.model, predictions, names)
         else:
-            records = [{"image": n, "logit": x} for n, x in zip(names, predictions.tolist(), strict=True)]
+            # a GAN's output is a logit, an f-GAN's the V that its output activation takes
+            records = [{"sample": n, "output": x} for n, x in zip(names, predictions.tolist(), strict=True)]
         path = folder_of_checkpoint(self._resume) / "predictions.csv"
         write(records, path)
         print(f"{len(records)} predictions written to {path}")

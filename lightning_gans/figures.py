@@ -118,6 +118,36 @@ def plane_figure(reading: Reading, samples: Tensor, title: str) -> Image.Image:
     return _finish(figure, title)
 
 
+def calibration_figure(said: Tensor, is_real: Tensor, bins: int, title: str) -> Image.Image:
+    """The share of real samples among those of which the discriminator says a probability, and how many there are.
+
+    Args:
+        said: Probabilities, (N,).
+        is_real: Truth values, (N,).
+        bins: Intervals of equal length.
+        title: Above everything.
+    """
+    figure = _figure(5.0, 6.0)
+    share, count = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    bin_of = (said * bins).long().clamp(0, bins - 1)
+    total = torch.bincount(bin_of, minlength=bins)
+    there = total > 0
+    mean = torch.bincount(bin_of, said, minlength=bins)[there] / total[there]
+    real = torch.bincount(bin_of, is_real.float(), minlength=bins)[there] / total[there]
+    share.plot([0, 1], [0, 1], color="black", linestyle="--", label="calibrated")
+    share.plot(mean.numpy(), real.numpy(), "o-", color=LEARNED, label="D")
+    share.set_ylabel("share of real samples")
+    share.set_ylim(-0.03, 1.03)
+    share.legend(loc="upper left", fontsize=8)
+    edges = torch.linspace(0, 1, bins + 1).numpy()
+    for kind, colour, name in ((is_real, DATA, "real"), (~is_real, MODEL, "generated")):
+        count.hist(said[kind].numpy(), bins=edges, color=colour, alpha=0.5, label=name)
+    count.set_xlabel("D(x), the probability of being real that it says")
+    count.set_ylabel("samples")
+    count.legend(fontsize=8)
+    return _finish(figure, title)
+
+
 def _where_it_matters(reading: Reading) -> tuple[float, float]:
     """Limits of T's axis: what T* spans where there are samples at all, with room for the learned T."""
     density = torch.logaddexp(reading.log_p, reading.log_q)

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# the workers share the cores; before torch is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from tests.cli_tools import TINY, call
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -51,7 +51,7 @@ def test_the_clock_counts_generator_updates_in_every_log(trained):
 def test_pictures_are_drawn_at_every_validation_and_have_the_right_cells(trained):
     folder, _ = trained
     names = {path.name for path in (folder / "samples").glob("*.png")}
-    kinds = ("samples", "traverse_digit", "traverse_style[0]", "traverse_style[1]")
+    kinds = ("samples", "calibration", "traverse_digit", "traverse_style[0]", "traverse_style[1]")
     assert names == {f"step={step:06d}_{kind}.png" for step in (10, 20, 30) for kind in kinds}
     with Image.open(folder / "samples" / "step=000030_traverse_digit.png") as picture:
         assert picture.height > 10 * 28
@@ -215,6 +215,11 @@ REFUSALS = {
     "unknown code key": (["--model.latent.codes.digit.wieght", 1], "digit.wieght", "'weight'"),
     "wrong type": (["--trainer.max_steps", "many"], "trainer.max_steps", "int"),
     "unknown objective": (["--model", "InfoGAM"], "InfoGAM", "'InfoGAN'"),
+    "no validation to choose at": (
+        ["--checkpoints.best_by", "validation/fid_mnist-convnet_60", "--trainer.limit_val_batches", 0],
+        "no validations",
+        "best_by",
+    ),
     "nothing to train": (["--trainer.max_steps", 0], "max_steps is 0", "generator updates"),
     "endless": (["--trainer.max_steps", -1], "never end", "--trainer.max_steps"),
     "one category": (["--model.latent.codes.digit.size", 1], "'digit'", "2 or more"),
@@ -342,7 +347,7 @@ def test_the_wandb_overlay_logs_metrics_pictures_and_configuration_offline(tmp_p
     assert (tmp_path / "tiny" / "version_0" / "metrics.csv").is_file()
     (offline,) = (tmp_path / "wandb").glob("offline-run-*")
     pictures = {path.name.rsplit("_", 2)[0] for path in (offline / "files").rglob("*.png")}
-    assert pictures == {"samples", "traverse_digit", "traverse_style[0]", "traverse_style[1]"}
+    assert pictures == {"samples", "calibration", "traverse_digit", "traverse_style[0]", "traverse_style[1]"}
 
 
 def test_validate_repeats_the_final_validation_from_the_checkpoint_alone(own_copy):
@@ -505,3 +510,12 @@ def test_impossible_games_of_points_are_refused_in_one_sentence(args, expected, 
     sentence = refused("fit", "--config", GAUSSIAN, "--runs", tmp_path, *args)
     for text in expected:
         assert text in sentence
+
+
+def test_a_checkpoint_whose_own_class_is_not_here_says_which_module_is_missing(own_copy, refused):
+    path = own_copy / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["lightning_gans"]["config"]["model"]["init_args"]["divergence"] = {"class_path": "my_own.Divergence"}
+    torch.save(checkpoint, path)
+    assert "the module my_own cannot be imported" in refused("sample", "--ckpt_path", path)
+    assert "the module my_own cannot be imported" in refused("test", "--ckpt_path", path)

@@ -132,3 +132,32 @@ def test_a_floor_stands_beside_the_score_that_it_belongs_to():
     assert line.split()[-1] == "0.25"
     assert "floor: 60 test images in the generator's place" in table and "0.125" not in table
     assert table.count("protocol:") == 2
+
+
+def refused(capsys: pytest.CaptureFixture, *args: object) -> str:
+    assert main(["compare", *map(str, args)]) == 2
+    return capsys.readouterr().err
+
+
+def test_versions_that_repeat_a_seed_are_no_repetitions(tmp_path, capsys):
+    for version in range(2):
+        scored(tmp_path / "twice" / f"version_{version}", seed=0)
+    other = scored(tmp_path / "other")
+    assert "the seed of each is 0, 0" in refused(capsys, tmp_path / "twice", other)
+
+
+def test_versions_of_different_lengths_are_no_repetitions(tmp_path, capsys):
+    for version in range(2):
+        scored(tmp_path / "longer" / f"version_{version}", seed=version, step=100 * (1 + version))
+    other = scored(tmp_path / "other")
+    assert "the number of steps of each is 100, 200" in refused(capsys, tmp_path / "longer", other)
+
+
+def test_one_metric_measured_differently_does_not_keep_the_others_from_being_ranked(tmp_path, capsys):
+    runs = [scored(tmp_path / name, fid, 0.5) for name, fid in (("a", 2.0), ("b", 1.0))]
+    for run, k in zip(runs, (3, 5), strict=True):
+        append_scores(run / "scores.jsonl", [Score(COVERAGE, 0.5, PROTOCOL | {"k": k}, step=100)])
+    assert main(["compare", *map(str, runs)]) == 0
+    printed = capsys.readouterr()
+    assert order(printed.out) == ["b", "a"]
+    assert COVERAGE not in printed.out and "k is 3" in printed.err

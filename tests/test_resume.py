@@ -88,7 +88,7 @@ def test_a_signal_saves_the_step_in_progress_and_resumes_exactly(number, status,
     folder = tmp_path / "tiny" / "version_0"
     wait_for(folder / "metrics.csv", process)
     process.send_signal(number)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=120)
     assert process.returncode == status, error
     assert "Traceback" not in error
     assert f"stopped by {number.name} after step" in error and "--ckpt_path last" in error

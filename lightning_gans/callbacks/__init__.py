@@ -1,5 +1,6 @@
 """When to compute and where to write."""
 
+from lightning_gans.callbacks.calibration import Calibration
 from lightning_gans.callbacks.checkpoints import RunCheckpoints
 from lightning_gans.callbacks.densities import DensityPanel
 from lightning_gans.callbacks.fidelity import Fidelity
@@ -11,6 +12,7 @@ from lightning_gans.callbacks.pictures import Pictures
 from lightning_gans.callbacks.progress import GameProgress
 
 __all__ = [
+    "Calibration",
     "DensityPanel",
     "Fidelity",
     "GameProgress",

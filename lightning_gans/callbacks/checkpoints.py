@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning_gans.callbacks.fidelity import Fidelity
 from lightning_gans.errors import InputError, NonFiniteLoss
 from lightning_gans.files import atomic_path
-from lightning_gans.metrics.naming import lower_is_better
+from lightning_gans.metrics.naming import is_fidelity, lower_is_better
 from lightning_gans.objectives import Adversarial
 from lightning_gans.runs import CHECKPOINTS, FINISHED, POST_MORTEM, run_folder, write_json
 
@@ -54,6 +54,18 @@ class RunCheckpoints(Checkpoint):
         for key in [key for key in checkpoint.get("callbacks", {}) if key.startswith("Timer")]:
             del checkpoint["callbacks"][key]
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse to choose by what will never be measured.
+
+        Raises:
+            InputError: If checkpoints are to be chosen at validations, and there are none.
+        """
+        if stage == "fit" and self.best_by is not None and not trainer.limit_val_batches:
+            raise InputError(
+                f"checkpoints.best_by is {self.best_by}, but there are no validations to measure it at; "
+                "leave one of them out"
+            )
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the beginning, so that there is something to resume from however soon the run is killed."""
         folder = run_folder(trainer)
@@ -84,7 +96,10 @@ class RunCheckpoints(Checkpoint):
 
     def _save_if_best(self, trainer: Trainer) -> None:
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
-        if self.best_by is None or any(isinstance(c, Fidelity) and c.pauses(trainer) for c in callbacks):
+        if self.best_by is None:
+            return
+        # where fidelity pauses, what is found under its names is of an earlier step
+        if is_fidelity(self.best_by) and any(isinstance(c, Fidelity) and c.pauses(trainer) for c in callbacks):
             return
         found = trainer.callback_metrics
         if self.best_by not in found:

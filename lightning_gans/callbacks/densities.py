@@ -1,6 +1,7 @@
 """What the players know about known densities, in numbers and in pictures: for points, not for images."""
 
 import copy
+import math
 from collections.abc import Mapping
 
 import torch
@@ -24,13 +25,15 @@ from lightning_gans.functional.densities import (
 from lightning_gans.metrics import ModeCoverage
 from lightning_gans.networks import AffineGenerator
 from lightning_gans.networks.modes import evaluation_mode
-from lightning_gans.objectives import Adversarial
+from lightning_gans.objectives import GAN, Adversarial
+from lightning_gans.objectives.adversarial import Weights
 from lightning_gans.pictures import save_gif, save_png
 from lightning_gans.randomness import keyed_generator
 from lightning_gans.runs import SAMPLES, run_folder
 
 _COLLAPSED = 1e-3
 """Bandwidth for a generator that makes one point only, of which no bandwidth could be the likeliest."""
+_INFINITE = 1e12
 
 
 class DensityPanel(Callback):
@@ -99,17 +102,23 @@ class DensityPanel(Callback):
         ]
         # NaN has no density; the run is stopped for it elsewhere, with a sentence
         if data.mixture.dim == 1 and points.isfinite().all():
-            measured += self._measure_on_line(module, data.mixture, points.cpu())
-        protocol = protocol_of_run(trainer, module, stage) | {"n_generated": self.generated_points}
+            measured += self._measure_on_line(module, data.mixture, _noise(trainer, module))
+        protocol = protocol_of_run(trainer, module, stage) | {
+            "n_generated": self.generated_points,
+            "divergence": _name_of(module),
+        }
         write_scores(trainer, module, measured, protocol)
         return {f"{stage}/{name}": value for name, value in measured}
 
-    def _measure_on_line(self, module: Adversarial, mixture: GaussianMixture, points: Tensor) -> list[Measured]:
+    def _measure_on_line(self, module: Adversarial, mixture: GaussianMixture, noise: float) -> list[Measured]:
         measured: list[Measured] = []
+        points = self._generated(module, "raw").cpu()
+        if not points.isfinite().all():
+            return []
         # where the data are, and where the generated points are: that may be elsewhere
         lines = [_line_around(ends, 4 * self.resolution) for ends in (_places(mixture, 2), points)]
         places = torch.cat(lines).sort().values[:, None]
-        reading = read(module, mixture, points, places)
+        reading = read(module, mixture, points, places, noise)
         if reading.discriminator is not None:
             x = places[:, 0]
             weight = (reading.log_p.exp() + reading.log_q.exp()) / 2
@@ -125,9 +134,9 @@ class DensityPanel(Callback):
             ]
         return measured
 
-    def _generated(self, module: Adversarial) -> Tensor:
+    def _generated(self, module: Adversarial, weights: Weights | None = None) -> Tensor:
         generator = keyed_generator(module.device, module.seed, "densities")
-        return module.generate(module.latent.sample(self.generated_points, generator), chunk=5000)
+        return module.generate(module.latent.sample(self.generated_points, generator), chunk=5000, weights=weights)
 
     # ---- pictures
 
@@ -139,14 +148,16 @@ class DensityPanel(Callback):
         if data.mixture.dim > 2:
             return
         self._drawn_step = trainer.global_step
-        points = self._generated(module).cpu()
+        points = self._generated(module, "raw").cpu()
         if not points.isfinite().all():
             return
         on_line = data.mixture.dim == 1
         places = _places(data.mixture, self.resolution if on_line else min(self.resolution, 200))
-        reading = read(module, data.mixture, points, places)
+        noise = _noise(trainer, module)
+        reading = read(module, data.mixture, points, places, noise)
         draw = line_figure if on_line else plane_figure
-        picture = draw(reading, points, f"after {trained_steps(trainer, module)} steps")
+        blurred = f", densities blurred by instance noise {noise:.2g}" if noise else ""
+        picture = draw(reading, points, f"after {trained_steps(trainer, module)} steps{blurred}")
         path = folder / SAMPLES / f"step={trainer.global_step:06d}_densities.png"
         save_png(picture, path)
         publish(trainer, "densities", path, picture)
@@ -200,9 +211,11 @@ def exact_divergence(module: Adversarial, mixture: GaussianMixture) -> float:
     low = min(float(places.min()), mean - 16 * deviation) - 10
     high = max(float(places.max()), mean + 16 * deviation) + 10
     on_cpu = copy.deepcopy(generator).cpu()
-    return divergence_by_quadrature(
+    value = divergence_by_quadrature(
         divergence.scaled_f, mixture.log_density, on_cpu.log_density, low, high, of_log_ratio=True
     )
+    # a Pearson or Neyman divergence whose integral does not exist ends as a huge finite number
+    return value if value < _INFINITE else math.inf
 
 
 def fitted_bandwidth(points: Tensor) -> float:
@@ -219,38 +232,63 @@ def fitted_bandwidth(points: Tensor) -> float:
     return bandwidths[int(likelihoods.argmax())]
 
 
+def _noise(trainer: Trainer, module: Adversarial) -> float:
+    """Standard deviation of the instance noise that the discriminator has learned under."""
+    return 0.0 if module.instance_noise is None else module.instance_noise.at(trained_steps(trainer, module))
+
+
+def _name_of(module: Adversarial) -> str:
+    """The divergence that density/divergence is, with its parameters."""
+    divergence = getattr(module, "divergence", None)
+    return "Jensen-Shannon" if divergence is None else str(divergence)
+
+
 @torch.no_grad()
-def read(module: Adversarial, mixture: GaussianMixture, points: Tensor, places: Tensor) -> Reading:
+def read(module: Adversarial, mixture: GaussianMixture, points: Tensor, places: Tensor, noise: float = 0.0) -> Reading:
     """What the module's discriminator says at places, beside the optimal one's answer.
+
+    The discriminator plays against the raw weights, and that is whose density it is compared with.
 
     Args:
         module: An objective whose discriminator estimates a density ratio (it has `log_ratio`).
         mixture: The data's distribution.
-        points: Generated points, (M, d), on the CPU.
+        points: Points generated by the raw weights, (M, d), on the CPU.
         places: Where to look, (N, d), on the CPU.
+        noise: Standard deviation of the instance noise on all that the discriminator was shown.
     """
     with evaluation_mode(module.discriminator):
         output = torch.cat([module.discriminator(part.to(module.device)).cpu() for part in places.split(10_000)])
-    log_p = mixture.log_density(places)
-    generator = module.evaluation_generator
-    latent = module.latent
+    log_p = _blurred(mixture, noise).log_density(places)
+    generator, latent = module.generator, module.latent
     is_normal = latent.noise.distribution == "normal" and all(
         c.distribution == "gaussian" for c in latent.codes.values()
     )
     q_known = isinstance(generator, AffineGenerator) and is_normal
-    if q_known:
-        log_q = generator.log_density(places.to(module.device)).cpu()  # type: ignore[operator]
+    if isinstance(generator, AffineGenerator) and is_normal:
+        deviations = generator.standard_deviation.abs().tolist()
+        generated = GaussianMixture([1.0], [generator.mean.tolist()], [deviations])
+        log_q = _blurred(generated, noise).log_density(places)
     else:
-        log_q = KernelDensity(points, fitted_bandwidth(points)).log_density(places)
+        bandwidth = math.hypot(fitted_bandwidth(points), noise)
+        log_q = KernelDensity(points, bandwidth).log_density(places)
     divergence = getattr(module, "divergence", None) or f_divergences.get("gan")
-    knows_ratio = divergence.has_log_ratio and hasattr(module, "log_ratio")
+    ratio = module.log_ratio(output) if module.has_log_ratio else None
+    # a GAN's output is the log ratio only if its labels are not smoothed
+    critic_output = ratio if isinstance(module, GAN) and ratio is not None else output
     return Reading(
         places=places,
         log_p=log_p,
         log_q=log_q,
-        discriminator=module.log_ratio(output).sigmoid() if knows_ratio else None,  # type: ignore[operator]
-        critic=divergence.output_activation(output),
+        discriminator=None if ratio is None else ratio.sigmoid(),
+        critic=divergence.output_activation(critic_output),
         optimal_critic=divergence.optimal_critic_of_log_ratio(log_p - log_q),
         critic_name=f"T of {divergence.name}",
         q_known=q_known,
     )
+
+
+def _blurred(mixture: GaussianMixture, noise: float) -> GaussianMixture:
+    """The mixture convolved with N(0, noise²)."""
+    _, _, deviations = mixture.tensors()
+    wider = (deviations.square() + noise**2).sqrt().tolist()
+    return GaussianMixture(mixture.weights, mixture.means, wider)

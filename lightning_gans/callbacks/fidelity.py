@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from lightning_gans.callbacks.protocol import protocol_of_run, trained_steps
@@ -18,7 +18,7 @@ from lightning_gans.latent import Latent
 from lightning_gans.metrics import ProtocolValue, Score, append_scores
 from lightning_gans.metrics.features import FeatureExtractor, Features, make_extractor
 from lightning_gans.metrics.features.inception import cached_weights
-from lightning_gans.metrics.fidelity import MEASURES, FidelityMetrics, Measure, Measured
+from lightning_gans.metrics.fidelity import MEASURES, SETTINGS, FidelityMetrics, Measure, Measured
 from lightning_gans.metrics.real_side import CHUNK, RealSide, content_of
 from lightning_gans.metrics.score_table import FLOOR
 from lightning_gans.objectives import Adversarial
@@ -45,7 +45,7 @@ class Fidelity(Callback):
 
     Args:
         extractor: mnist-convnet, inception, or the class path of a torch.nn.Module; auto takes mnist-convnet for
-            grey 28x28 images, and inception for others where its weights are at hand.
+            grey 28x28 images, and inception for others where its weights are at hand; null measures nothing.
         weights_path: File of the extractor's weights, where it is not in its usual place.
         samples: Generated images in one measurement.
         pairwise_samples: Of these, the images for scores that compare every image with every other (kid,
@@ -61,7 +61,7 @@ class Fidelity(Callback):
 
     def __init__(
         self,
-        extractor: str = "auto",
+        extractor: str | None = "auto",
         weights_path: str | None = None,
         samples: int = 10_000,
         pairwise_samples: int = 5_000,
@@ -79,6 +79,8 @@ class Fidelity(Callback):
         ):
             if value is not None and value < least:
                 raise InputError(f"fidelity.{name} is {value}, but must be {least} or more")
+        if "memorisation" in in_training:
+            raise InputError("fidelity.in_training has memorisation, which needs the test images; it is for `test`")
         self.extractor = extractor
         self.weights_path = weights_path
         self.samples = samples
@@ -122,6 +124,11 @@ class Fidelity(Callback):
             if self._network is None:
                 raise InputError("fidelity.against needs a feature extractor; name one with --fidelity.extractor")
             self._folder_images = read_folder(Path(self.against), data.sample_shape)
+            if len(self._folder_images) < self._network.feature_size:
+                rank_zero_warn(
+                    f"{self.against} has only {len(self._folder_images)} images, fewer than the "
+                    f"{self._network.feature_size} features: its Fréchet distances are mostly bias"
+                )
 
     def _require_meeting_validations(self, trainer: Trainer) -> None:
         interval = trainer.val_check_interval
@@ -135,6 +142,8 @@ class Fidelity(Callback):
 
     def _make_extractor(self, shape: tuple[int, int, int]) -> FeatureExtractor | None:
         spec = self.extractor
+        if spec is None:
+            return None
         if spec == "auto":
             at_hand = self.weights_path is not None or cached_weights().is_file()
             spec = "mnist-convnet" if shape == (1, 28, 28) else "inception"
@@ -312,6 +321,7 @@ class Fidelity(Callback):
             "extractor": self._network.name,
             "extractor_hash": self._network.content_hash,
             "preprocessing": self._network.preprocessing,
+            "settings": SETTINGS,
         }
 
     def _protocol_of_data(self, trainer: Trainer, module: Adversarial) -> Protocol:

@@ -44,7 +44,7 @@ class Health(Callback):
 
     Args:
         saturation: health/saturation from which the discriminator counts as certain, in (0, 1]; 0.98 is a loss of
-            0.028 nats in a GAN, 998 of 1000 samples told apart in an f-GAN.
+            0.028 nats in a GAN, 999 of 1000 samples told apart in an f-GAN.
         gradient_ratio: Ratio of the gradient norms that is too small, in (0, 1); its inverse is too large.
         intervals: How many logged steps in a row either must last before it is warned of.
         diversity: health/diversity below which the generator counts as collapsed, in [0, 1]; 0 never warns.
@@ -103,8 +103,8 @@ class Health(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Look at the means and the gradients, in steps that are logged."""
-        step = trainer.global_step
-        if not isinstance(pl_module, Adversarial) or step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        step, every = trainer.global_step, trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if not isinstance(pl_module, Adversarial) or not every or step % every:
             return
         measured: dict[str, Tensor] = {}
         knowledge = discriminator_knowledge(pl_module, trainer.callback_metrics)

@@ -94,7 +94,13 @@ class InformationPanel(Callback):
             prefix = f"{stage}/"
             names = [name.removeprefix(prefix) for name in trainer.callback_metrics if name.startswith(prefix)]
             of_game = [name for name in names if name.startswith(("loss/", "divergence/"))]
-            self._write(trainer, module, stage, [(n, float(trainer.callback_metrics[prefix + n])) for n in of_game])
+            # the players as they play: raw weights, one latent for each real sample
+            protocol = protocol_of_run(trainer, module, stage) | {"weights": "raw"}
+            divergence = getattr(module, "divergence", None)
+            if divergence is not None:
+                protocol["divergence"] = str(divergence)
+            measured = [(name, float(trainer.callback_metrics[prefix + name])) for name in of_game]
+            write_scores(trainer, module, measured, protocol)
 
     def _write(self, trainer: Trainer, module: Adversarial, stage: str, measured: list[Measured]) -> None:
         protocol = protocol_of_run(trainer, module, stage) | {"n_generated": self.generated_images}

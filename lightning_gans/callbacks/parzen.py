@@ -64,7 +64,6 @@ class ParzenPanel(Callback):
             pl_module.log(f"test/parzen_{name}", result.mean, sync_dist=True)
             protocol = protocol_of_run(trainer, pl_module, "test") | {
                 "n_generated": self.samples,
-                "bandwidth": result.bandwidth,
                 "bandwidths": [round(h, 6) for h in BANDWIDTHS],
                 "bandwidth_chosen_on": f"{_FOLDS} folds of generated images"
                 if name == "cross_validation"
@@ -74,5 +73,8 @@ class ParzenPanel(Callback):
             folder = run_folder(trainer)
             if trainer.is_global_zero and folder is not None:
                 step = trained_steps(trainer, pl_module)
-                score = Score(f"parzen_{name}", result.mean, protocol, spread=result.standard_error, step=step)
-                append_scores(folder / SCORES, [score])
+                scores = [
+                    Score(f"parzen_{name}", result.mean, protocol, spread=result.standard_error, step=step),
+                    Score(f"bandwidth/parzen_{name}", result.bandwidth, protocol, step=step),
+                ]
+                append_scores(folder / SCORES, scores)

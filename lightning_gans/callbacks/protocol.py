@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from lightning.pytorch import Trainer
 
+import lightning_gans
 from lightning_gans.data import ImageDataModule, SplitDataModule
 from lightning_gans.metrics import ProtocolValue, Score, append_scores
 from lightning_gans.objectives import Adversarial
@@ -33,6 +34,7 @@ def protocol_of_run(trainer: Trainer, module: Adversarial, stage: str) -> dict[s
         "weights": module.evaluated_weights,
         "batch_norm": "running statistics",
         "seed": module.seed,
+        "code": lightning_gans.__version__,
     }
     if isinstance(data, SplitDataModule):
         protocol |= {

@@ -81,9 +81,30 @@ def read_entry(path: Path, split: str) -> Entry:
     if not runs:
         remedy = "measure with `test --ckpt_path`" if split == "test" else "train with validations"
         raise InputError(f"{path} has no scores of the {split} images; {remedy}")
+    if repeated:
+        _require_repetitions(path, runs)
     if len(runs) < len(files):
         print(f"note: {len(files) - len(runs)} of {len(files)} runs in {path} have no such scores", file=sys.stderr)
     return Entry(str(path), runs)
+
+
+def _require_repetitions(path: Path, runs: list[dict[str, Score]]) -> None:
+    """Refuse versions of an experiment that are no repetitions over seeds.
+
+    Raises:
+        InputError: If a seed occurs twice, or they were trained for different numbers of steps.
+    """
+    first = [next(iter(run.values())) for run in runs]
+    for what, values in (
+        ("seed", [score.protocol.get("seed") for score in first]),
+        ("number of steps", [score.step for score in first]),
+    ):
+        differ = len(set(values)) == len(values) if what == "seed" else len(set(values)) == 1
+        if not differ:
+            raise InputError(
+                f"the versions in {path} are no repetitions over seeds: the {what} of each is "
+                f"{', '.join(map(str, values))}; name the run folders that are meant"
+            )
 
 
 def newest_scores(file: Path, split: str) -> dict[str, Score]:
@@ -107,7 +128,8 @@ def shared_metrics(entries: Sequence[Entry], asked: str | None) -> list[str]:
         asked: A metric's name or its beginning; None for all.
 
     Raises:
-        InputError: If there are none, or they were measured differently.
+        InputError: If there are none, or all were measured differently; of those that were while others
+            were not, a note says so.
     """
     of_each = [[metric for metric in entry.metrics if _is_asked(metric, asked)] for entry in entries]
     what = "metric" if asked is None else f"metric {asked}"
@@ -118,9 +140,19 @@ def shared_metrics(entries: Sequence[Entry], asked: str | None) -> list[str]:
     if not shared:
         names = "; ".join(f"{e.name} has {', '.join(m)}" for e, m in zip(entries, of_each, strict=True))
         raise InputError(f"the runs share no {what} that was measured in one way: {names}")
+    comparable, refusals = [], []
     for metric in shared:
-        _require_one_protocol(entries, metric)
-    return shared
+        try:
+            _require_one_protocol(entries, metric)
+        except InputError as error:
+            refusals.append(error)
+        else:
+            comparable.append(metric)
+    if not comparable:
+        raise refusals[0]
+    for refusal in refusals:
+        print(f"note: {refusal}", file=sys.stderr)
+    return comparable
 
 
 def _require_one_protocol(entries: Sequence[Entry], metric: str) -> None:

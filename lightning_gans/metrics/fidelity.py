@@ -23,6 +23,8 @@ MEASURES: tuple[Measure, ...] = ("fid", "inception_score", "kid", "manifold", "c
 
 SPLITS = 10
 """Parts of the samples that an inception score is the mean over."""
+SETTINGS = f"inception score of {SPLITS} parts, kid by the cubic kernel, precision k = 3, density k = 5"
+"""What else a protocol must say."""
 
 
 class Measured(NamedTuple):
@@ -140,7 +142,9 @@ class FidelityMetrics:
         if self.kernel is not None:
             values.append(("kid", self.kernel.compute().value, pairs))
         if self.inception is not None:
-            values.append(("inception_score", self.inception.compute().mean, (0, self.n)))
+            over_parts = self.inception.compute()
+            values.append(("inception_score", over_parts.mean, (0, self.n)))
+            values.append(("inception_score_sd_of_parts", over_parts.sd, (0, self.n)))
         if self.manifold is not None:
             values += [(name, value, pairs) for name, value in self.manifold.compute()._asdict().items()]
         if self.histogram is not None:

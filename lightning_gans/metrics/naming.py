@@ -46,6 +46,12 @@ def fidelity_name(kind: str, extractor: str, n: int) -> str:
     return f"{kind}_{extractor}_{n // 1000}k" if n >= 1000 and n % 1000 == 0 else f"{kind}_{extractor}_{n}"
 
 
+def is_fidelity(metric: str) -> bool:
+    """Whether this is the name of a fidelity score, with or without the stage and the weights."""
+    bare = _bare(metric)
+    return any(bare.startswith(kind + "_") for kind in _FIDELITY)
+
+
 def lower_is_better(metric: str) -> bool:
     """Whether a smaller value of this metric is the better one.
 
@@ -55,9 +61,15 @@ def lower_is_better(metric: str) -> bool:
     Raises:
         InputError: If neither way is better, as for the losses of a game, or the metric is unknown.
     """
-    bare = re.sub(r"^((train|validation|test|raw)/)+", "", metric)
+    if "inception_score_sd_of_parts" in metric:
+        raise InputError(f"nothing can be ranked by {metric}: it is a spread")
+    bare = _bare(metric)
     for kinds, separator in ((_FIDELITY, "_"), (_OTHERS, "/")):
         for kind, lower in kinds.items():
             if bare == kind or bare.startswith(kind + separator):
                 return lower
     raise InputError(f"nothing can be ranked by {metric}: neither a low nor a high value of it is better")
+
+
+def _bare(metric: str) -> str:
+    return re.sub(r"^((train|validation|test|raw)/)+", "", metric)

@@ -55,7 +55,7 @@ def append_scores(path: str | Path, scores: Sequence[Score], version: str | None
     """Add scores to a file of JSON lines, each with the time (UTC) and the version of the code.
 
     A process killed while it writes leaves at most a torn last line, which the next call removes: complete
-    lines are never touched. NaN and infinity, which JSON lacks, are written as null.
+    lines are never touched. NaN, which JSON lacks, is written as null, and infinity as "inf" or "-inf".
 
     Args:
         path: The file; it and its folders are created if missing.
@@ -84,7 +84,7 @@ def read_scores(path: str | Path) -> list[Score]:
         path: The file of JSON lines.
 
     Returns:
-        The scores; a value that was NaN or infinite is NaN.
+        The scores.
 
     Raises:
         InputError: If the file is missing, or a line other than a torn last one is not a score.
@@ -170,9 +170,9 @@ def _plain(metric: str, key: str, value: Any) -> ProtocolValue:
 
 def _record(score: Score) -> dict[str, Any]:
     """What is written; absent, not null, where there is no spread or step, for null stands for NaN."""
-    record: dict[str, Any] = {"metric": score.metric, "value": _finite_or_none(score.value)}
+    record: dict[str, Any] = {"metric": score.metric, "value": _json_number(score.value)}
     if score.spread is not None:
-        record["spread"] = _finite_or_none(score.spread)
+        record["spread"] = _json_number(score.spread)
     if score.step is not None:
         record["step"] = score.step
     return record | {"protocol": score.protocol}
@@ -180,8 +180,10 @@ def _record(score: Score) -> dict[str, Any]:
 
 def _score(record: dict[str, Any]) -> Score:
     """The inverse of :func:`_record`."""
-    value = math.nan if record["value"] is None else record["value"]
-    spread = math.nan if "spread" in record and record["spread"] is None else record.get("spread")
+    value = math.nan if record["value"] is None else float(record["value"])
+    spread = record.get("spread")
+    if "spread" in record:
+        spread = math.nan if spread is None else float(spread)
     return Score(record["metric"], value, record["protocol"], spread, record.get("step"))
 
 
@@ -202,8 +204,10 @@ def _mend_end(path: Path) -> bytes:
     return b"\n"
 
 
-def _finite_or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _json_number(value: float) -> float | str | None:
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return None if math.isnan(value) else value
 
 
 def _word(value: object) -> str:

@@ -147,6 +147,15 @@ class Adversarial(LightningModule, ABC):
         """The generator of random numbers for one purpose within the current turn."""
         return keyed_generator(self.device, self.seed, self.global_rank, *self._key, purpose)
 
+    @property
+    def has_log_ratio(self) -> bool:
+        """Whether the discriminator's output reads as a log density ratio (see `log_ratio`)."""
+        return False
+
+    def log_ratio(self, output: Tensor) -> Tensor:
+        """The log density ratio log p(x)/p_G(x) that outputs of the discriminator stand for; shape unchanged."""
+        raise NotImplementedError(f"{type(self).__name__}'s discriminator estimates no density ratio")
+
     # ---- the game ------------------------------------------------------------------------------
 
     @property
@@ -186,7 +195,8 @@ class Adversarial(LightningModule, ABC):
             self._follow(generator, loss)
         if self.average is not None:
             self.average.update(self.generator, step)
-        if self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and self.global_step % every == 0:
             self._log_means()
 
     def _find_gradient(

@@ -84,6 +84,11 @@ class FGAN(Adversarial):
         self.record("loss/generator", loss)
         return loss
 
+    @property
+    def has_log_ratio(self) -> bool:
+        """Whether the critic tells more than the ratio's sign."""
+        return self.divergence.has_log_ratio
+
     def log_ratio(self, output: Tensor) -> Tensor:
         """The log density ratio log p(x)/q(x) that outputs V(x) stand for; see `FDivergence.log_ratio`."""
         return self.divergence.log_ratio(output)

@@ -11,6 +11,7 @@ import math
 from typing import Any, Literal
 
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from lightning_gans.errors import InputError
 from lightning_gans.functional import gan_losses
@@ -59,6 +60,11 @@ class GAN(Adversarial):
         self.record("loss/generator", loss)
         return loss
 
+    @property
+    def has_log_ratio(self) -> bool:
+        """True: the logit is one."""
+        return True
+
     def log_ratio(self, output: Tensor) -> Tensor:
         """The log density ratio log p(x)/p_G(x) that logits stand for: log D - log(1 - D), shape unchanged.
 
@@ -67,5 +73,4 @@ class GAN(Adversarial):
         """
         if self.real_label == 1:
             return output
-        probability = output.sigmoid()
-        return probability.log() - (self.real_label - probability).clamp_min(0).log()
+        return logsigmoid(output) - (self.real_label - output.sigmoid()).clamp_min(0).log()

@@ -89,6 +89,11 @@ class InfoGAN(Adversarial):
         self.record("loss/generator", loss)
         return loss - self.latent.weighted(information)
 
+    @property
+    def has_log_ratio(self) -> bool:
+        """True: the logit is one."""
+        return True
+
     def log_ratio(self, output: Tensor) -> Tensor:
         """The log density ratio log p(x)/p_G(x) that logits stand for: themselves."""
         return output

@@ -236,7 +236,7 @@ def test_reporting_is_on_fresh_noise_and_gives_mean_and_deviation(tmp_path: Path
     assert frechet(images_of(module, "selection"), train) not in [pytest.approx(value, rel=1e-6) for value in values]
     assert score.protocol["noise_keys"] == "report 0 to 2" and score.protocol["n_real"] == 300
     assert {name.partition("_tiny")[0] for name in scores if not name.startswith("floor/")} == {
-        "fid", "kid", "inception_score", "precision", "recall", "density", "coverage",
+        "fid", "kid", "inception_score", "inception_score_sd_of_parts", "precision", "recall", "density", "coverage",
         "class_histogram_kl", "classes_covered", "memorisation_ratio", "memorisation_z",
     }  # fmt: skip
 
@@ -275,7 +275,7 @@ def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
     score(1, tmp_path / "one.json", tmp_path / "cache")
     one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
     names = [name for name in one if "_tiny_" in name]
-    assert len(names) == 2 + 2 + 11 and one.keys() == two.keys()
+    assert len(names) == 3 + 3 + 12 and one.keys() == two.keys()
     for name in names:
         assert two[name] == pytest.approx(one[name], rel=1e-6, abs=1e-7), name
 

@@ -27,7 +27,7 @@ from lightning_gans.metrics.features import (
     mnist_convnet,
     register_with_torch_fidelity,
 )
-from lightning_gans.metrics.features.base import as_grey_or_rgb
+from lightning_gans.metrics.features.base import as_grey_or_rgb, code_of
 
 PACKAGE = Path(features.__file__).parent
 
@@ -477,3 +477,29 @@ def test_the_interface_is_what_the_docstring_says() -> None:
             return Features(torch.ones(len(images), 2), None)
 
     assert Constant().extract(noise(5, 1, 2, 2), chunk=2).features.shape == (5, 2)
+
+
+def test_the_hash_of_a_module_of_ones_own_covers_whatever_its_source_file_holds(tmp_path, monkeypatch):
+    source = """
+import torch
+SCALE = 1.0
+def helper(x):
+    return x.float().flatten(1) * SCALE
+class Part(torch.nn.Module):
+    def forward(self, x):
+        return helper(x)
+class Whole(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.part = Part()
+    def forward(self, x):
+        return self.part(x)
+"""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    hashes = []
+    for name, text in (("own_one", source), ("own_two", source.replace("SCALE = 1.0", "SCALE = 2.0"))):
+        (tmp_path / f"{name}.py").write_text(text)
+        hashes.append(make_extractor(f"{name}.Whole"))
+    first, second = hashes
+    assert code_of(first.module) != code_of(second.module)
+    assert code_of(first.module) == code_of(copy.deepcopy(first.module))

@@ -40,7 +40,7 @@ def test_each_line_says_when_and_by_which_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_json_lacks_is_null_and_read_as_nan(tmp_path: Path, value: float) -> None:
+def test_what_json_lacks_is_written_all_the_same_and_read_back(tmp_path: Path, value: float) -> None:
     path = tmp_path / "scores.jsonl"
     append_scores(path, [Score("fid", value, {}, spread=value), Score("fid", 1.0)])
 
@@ -48,10 +48,11 @@ def test_what_json_lacks_is_null_and_read_as_nan(tmp_path: Path, value: float) -
         raise AssertionError(f"{constant} is not JSON")
 
     lines = [json.loads(line, parse_constant=refuse) for line in path.read_text().splitlines()]
-    assert lines[0]["value"] is None
+    assert lines[0]["value"] == (None if math.isnan(value) else str(value))
     failed, single = read_scores(path)
-    assert math.isnan(failed.value)
-    assert failed.spread is not None and math.isnan(failed.spread)
+    assert failed.spread is not None
+    for read in (failed.value, failed.spread):
+        assert read == value or (math.isnan(read) and math.isnan(value))
     assert single.spread is None
 
 

@@ -18,7 +18,9 @@ def register(cls: Class) -> Class:
     Raises:
         InputError: If another class has that name.
     """
-    if cls.name in _classes:
+    known = _classes.get(cls.name)
+    # a cell of a notebook that is run again defines the same class again
+    if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
         raise InputError(f"the f-divergence {cls.name!r} exists already; give {cls.__name__} another name.")
     _classes[cls.name] = cls
     return cls

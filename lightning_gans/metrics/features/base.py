@@ -116,12 +116,21 @@ class FeatureExtractor(nn.Module, ABC):
 
 
 def code_of(module: nn.Module) -> str:
-    """A module with its arguments, and the source of its class as far as there is a file of it."""
-    try:
-        source = inspect.getsource(type(module))
-    except (OSError, TypeError):  # defined in a shell, or compiled
-        source = ""
-    return f"{module!r}\n{source}"
+    """A module with its arguments, and the source files of all classes that it is made of.
+
+    Whole files, because a class uses helpers and constants beside it. PyTorch's own layers are left out.
+    """
+    classes = {kind for part in module.modules() for kind in type(part).__mro__}
+    files = set()
+    for kind in classes:
+        if kind.__module__.split(".")[0] in ("torch", "builtins"):
+            continue
+        try:
+            files.add(inspect.getsourcefile(kind))
+        except (OSError, TypeError):  # defined in a shell, or compiled
+            continue
+    sources = sorted(Path(file).read_text() for file in files if file is not None and Path(file).is_file())
+    return "\n".join([repr(module), *sources])
 
 
 def as_grey_or_rgb(images: Tensor, channels: int) -> Tensor:

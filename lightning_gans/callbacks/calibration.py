@@ -1,0 +1,98 @@
+"""Is the discriminator's answer a probability? Its reading as a density ratio, put to the test."""
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+from torchmetrics.classification import BinaryCalibrationError
+
+from lightning_gans.callbacks.protocol import protocol_of_run, write_scores
+from lightning_gans.callbacks.publish import publish
+from lightning_gans.data import SplitDataModule
+from lightning_gans.errors import InputError
+from lightning_gans.figures import calibration_figure
+from lightning_gans.networks.modes import evaluation_mode
+from lightning_gans.objectives import Adversarial
+from lightning_gans.pictures import save_png
+from lightning_gans.randomness import keyed_generator
+from lightning_gans.runs import SAMPLES, run_folder
+
+BINS = 15
+
+
+class Calibration(Callback):
+    """Shows the discriminator held-out real samples and as many generated ones, and compares.
+
+    The optimal discriminator's σ(log p/q) is the probability that a sample is real, if both kinds are shown equally
+    often (Goodfellow et al. 2014, proposition 1). Measured at every validation and in `test`, for objectives whose
+    discriminator reads as a log density ratio:
+
+    - divergence/calibration_error: mean distance between what it says and the share of real samples among those of
+      which it says so, over 15 bins, in [0, 1] (expected calibration error; Guo et al. 2017). At most 0.5 for one
+      that knows nothing and says so; 0 does not mean that it knows much.
+
+    The same as a picture in ``samples/``.
+
+    Args:
+        samples: Real samples, and as many generated ones; null for no measurement.
+    """
+
+    def __init__(self, samples: int | None = 2000):
+        if samples is not None and samples < BINS:
+            raise InputError(f"calibration.samples is {samples}, but must be {BINS} or more, or null for none")
+        self.samples = samples
+        self._reading: tuple[Tensor, Tensor] | None = None
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure on validation samples, and log under the game's clock."""
+        if not trainer.sanity_checking and (value := self._measure(trainer, pl_module, "validation")) is not None:
+            pl_module.log("step", float(pl_module.global_step))
+            pl_module.log("validation/divergence/calibration_error", value, sync_dist=True)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure on test samples, and log."""
+        if (value := self._measure(trainer, pl_module, "test")) is not None:
+            pl_module.log("test/divergence/calibration_error", value, sync_dist=True)
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw during fit."""
+        folder = run_folder(trainer)
+        if self._reading is None or folder is None or trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        picture = calibration_figure(*self._reading, BINS, f"after {trainer.global_step} steps")
+        path = folder / SAMPLES / f"step={trainer.global_step:06d}_calibration.png"
+        save_png(picture, path)
+        publish(trainer, "calibration", path, picture)
+
+    @torch.no_grad()
+    def _measure(self, trainer: Trainer, module: LightningModule, stage: str) -> float | None:
+        data = getattr(trainer, "datamodule", None)
+        self._reading = None
+        if self.samples is None or not isinstance(module, Adversarial) or not isinstance(data, SplitDataModule):
+            return None
+        if not module.has_log_ratio:
+            return None
+        real = next(iter(data.split(stage)[torch.arange(min(self.samples, len(data.split(stage))))].values()))
+        # every rank shows the same samples, so there is nothing to add up; against the weights that it plays
+        generator = keyed_generator(module.device, module.seed, "calibration", stage)
+        fake = module.generate(module.latent.sample(len(real), generator), weights="raw")
+        said = torch.cat([_probabilities(module, samples) for samples in (real, fake)])
+        if not said.isfinite().all():
+            return None  # the run is stopped for it elsewhere, with a sentence
+        is_real = torch.arange(len(said), device=said.device) < len(real)
+        metric = BinaryCalibrationError(n_bins=BINS, norm="l1", sync_on_compute=False).to(said.device)
+        value = float(metric(said, is_real.long()))
+        self._reading = (said.cpu(), is_real.cpu())
+        protocol = protocol_of_run(trainer, module, stage) | {"weights": "raw", "n_scored": len(real), "bins": BINS}
+        write_scores(trainer, module, [("divergence/calibration_error", value)], protocol)
+        return value
+
+
+def _probabilities(module: Adversarial, samples: Tensor) -> Tensor:
+    """σ of the log density ratio that the discriminator reads off samples in stored form, (N,)."""
+    with evaluation_mode(module.discriminator):
+        outputs = [
+            module.discriminator(module.generator.from_stored(part.to(module.device))) for part in samples.split(1000)
+        ]
+    return module.log_ratio(torch.cat(outputs)).sigmoid()

@@ -348,8 +348,15 @@ def test_missing_and_foreign_parameters_are_refused(name: str, parameters: dict)
 
 
 def test_a_taken_name_is_refused() -> None:
+    class Other(f_divergences.KullbackLeibler):
+        pass
+
     with pytest.raises(InputError, match="'kl' exists already"):
-        f_divergences.register(f_divergences.KullbackLeibler)
+        f_divergences.register(Other)
+
+
+def test_the_same_class_may_be_registered_again_as_a_notebook_does() -> None:
+    assert f_divergences.register(f_divergences.KullbackLeibler) is f_divergences.KullbackLeibler
 
 
 @pytest.fixture

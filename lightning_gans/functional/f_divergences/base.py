@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 import torch
@@ -35,6 +35,10 @@ class FDivergence(ABC):
     name: ClassVar[str]
     has_log_ratio: ClassVar[bool] = True
     """Whether a critic's output tells the density ratio, or only on which side of 1 it lies."""
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{field.name}={getattr(self, field.name)}" for field in fields(self))
+        return f"{self.name}({given})" if given else self.name
 
     @abstractmethod
     def f(self, u: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def line_figure(reading: Reading, samples: Tensor, title: str) -> Image.Image:
     critic.plot(x, reading.optimal_critic.numpy(), color="black", linestyle="--", label="optimal T*")
     critic.plot(x, reading.critic.numpy(), color=LEARNED, label="learned T")
     critic.set_ylabel(reading.critic_name)
-    critic.set_ylim(*_where_it_matters(reading))
+    critic.set_ylim(*_where_it_matters(reading, reading.optimal_critic))
     discriminator.plot(x, reading.optimal_discriminator.numpy(), color="black", linestyle="--", label="p / (p + q)")
     if reading.discriminator is not None:
         discriminator.plot(x, reading.discriminator.numpy(), color=LEARNED, label="learned D")
@@ -84,15 +84,15 @@ def line_figure(reading: Reading, samples: Tensor, title: str) -> Image.Image:
 
 
 def plane_figure(reading: Reading, samples: Tensor, title: str) -> Image.Image:
-    """Three panels of the plane: samples over the data's density, the learned D, and p/(p+q).
+    """Six panels of the plane: the two densities, D beside p/(p+q), and T beside T*.
 
     Args:
         reading: On a square grid, places of shape (N², 2).
-        samples: Generated points, (M, 2).
+        samples: Generated points, (M, 2), drawn over the data's density.
         title: Above everything.
     """
-    figure = _figure(13.0, 4.2)
-    left, middle, right = figure.subplots(1, 3)
+    figure = _figure(13.0, 8.2)
+    upper, lower = figure.subplots(2, 3)
     side = round(len(reading.places) ** 0.5)
     low, high = float(reading.places.min()), float(reading.places.max())
 
@@ -100,21 +100,28 @@ def plane_figure(reading: Reading, samples: Tensor, title: str) -> Image.Image:
         image = axes.imshow(values.view(side, side).numpy(), origin="lower", extent=(low, high, low, high), **options)
         figure.colorbar(image, ax=axes, shrink=0.8)
         axes.set_title(name, fontsize=10)
-
-    # the logarithm over six decades: between narrow modes the density itself is zero to the eye
-    show(left, (reading.log_p - reading.log_p.max()).clamp_min(-14), "log p, and samples of Q", cmap="Blues")
-    drawn = samples[:_POINTS_SHOWN].numpy()
-    left.scatter(drawn[:, 0], drawn[:, 1], s=3, color=MODEL, linewidths=0)
-    if reading.discriminator is not None:
-        show(middle, reading.discriminator, "learned D", cmap="RdBu", vmin=0, vmax=1)
-    else:
-        show(middle, reading.critic, reading.critic_name, cmap="RdBu")
-    name = "p / (p + q)" if reading.q_known else "p / (p + q), q by kernel estimate"
-    show(right, reading.optimal_discriminator, name, cmap="RdBu", vmin=0, vmax=1)
-    for axes in (left, middle, right):
         axes.set_xlim(low, high)
         axes.set_ylim(low, high)
         axes.set_aspect("equal")
+
+    # logarithms over six decades: between narrow modes the density itself is zero to the eye
+    top = reading.log_p.max()
+    show(upper[0], (reading.log_p - top).clamp_min(-14), "log p below its maximum, and samples of Q", cmap="Blues")
+    drawn = samples[:_POINTS_SHOWN].numpy()
+    upper[0].scatter(drawn[:, 0], drawn[:, 1], s=3, color=MODEL, linewidths=0)
+    by_kernels = "" if reading.q_known else ", q by kernel estimate"
+    show(lower[0], (reading.log_q - top).clamp(-14, 0), f"log q on the same scale{by_kernels[3:]}", cmap="Reds")
+    probability: dict[str, Any] = {"cmap": "RdBu", "vmin": 0, "vmax": 1}
+    if reading.discriminator is not None:
+        show(upper[1], reading.discriminator, "learned D", **probability)
+    else:
+        upper[1].set_axis_off()  # the critic knows the ratio's sign only
+    show(lower[1], reading.optimal_discriminator, f"p / (p + q){by_kernels}", **probability)
+    # T* falls to hundreds below zero between narrow modes; on the learned T's scale both can be seen
+    smallest, largest = _where_it_matters(reading, reading.critic)
+    heights: dict[str, Any] = {"cmap": "PuOr", "vmin": smallest, "vmax": largest}
+    show(upper[2], reading.critic, f"learned {reading.critic_name}", **heights)
+    show(lower[2], reading.optimal_critic, f"optimal T*{by_kernels}", **heights)
     return _finish(figure, title)
 
 
@@ -148,10 +155,10 @@ def calibration_figure(said: Tensor, is_real: Tensor, bins: int, title: str) -> 
     return _finish(figure, title)
 
 
-def _where_it_matters(reading: Reading) -> tuple[float, float]:
-    """Limits of T's axis: what T* spans where there are samples at all, with room for the learned T."""
+def _where_it_matters(reading: Reading, critic: Tensor) -> tuple[float, float]:
+    """Limits for drawing T: what this critic spans where there are samples at all, with room for the other."""
     density = torch.logaddexp(reading.log_p, reading.log_q)
-    values = reading.optimal_critic[density > density.max() - 6]
+    values = critic[density > density.max() - 6]
     low, high = float(values.quantile(0.02)), float(values.quantile(0.98))
     room = 0.5 * max(high - low, 0.1)
     return low - room, high + room

@@ -38,6 +38,8 @@ def main(args: list[str]) -> None:
     generator = keyed_generator(module.device, options.seed, "sample command")
     images = module.generate(module.latent.sample(options.number, generator, fixed)).cpu()
     if images.ndim == 2:
+        if options.files:
+            raise InputError("--files writes one image each, but this is a model of points; leave it out")
         path = folder / "samples.csv"
         with atomic_path(path) as temporary:
             numpy.savetxt(temporary, images.numpy(), fmt="%.8g", delimiter=",")

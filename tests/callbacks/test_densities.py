@@ -340,7 +340,7 @@ def test_a_generator_that_makes_one_point_only_can_be_drawn() -> None:
     points, line = torch.full((100, 2), 0.3), torch.linspace(-1.4, 1.4, 20)
     reading = read(module, ring.mixture, points, torch.cartesian_prod(line, line))
     assert not reading.log_q.isnan().any()
-    assert plane_figure(reading, points, "collapsed").size == (1300, 420)
+    assert plane_figure(reading, points, "collapsed").size == (1300, 820)
 
 
 @pytest.mark.parametrize("dim", [1, 2])

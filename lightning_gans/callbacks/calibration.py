@@ -27,7 +27,7 @@ class Calibration(Callback):
     often (Goodfellow et al. 2014, proposition 1). Measured at every validation and in `test`, for objectives whose
     discriminator reads as a log density ratio:
 
-    - divergence/calibration_error: mean distance between what it says and the share of real samples among those of
+    - calibration_error: mean distance between what it says and the share of real samples among those of
       which it says so, over 15 bins, in [0, 1] (expected calibration error; Guo et al. 2017). At most 0.5 for one
       that knows nothing and says so; 0 does not mean that it knows much.
 
@@ -47,12 +47,12 @@ class Calibration(Callback):
         """Measure on validation samples, and log under the game's clock."""
         if not trainer.sanity_checking and (value := self._measure(trainer, pl_module, "validation")) is not None:
             pl_module.log("step", float(pl_module.global_step))
-            pl_module.log("validation/divergence/calibration_error", value, sync_dist=True)
+            pl_module.log("validation/calibration_error", value, sync_dist=True)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on test samples, and log."""
         if (value := self._measure(trainer, pl_module, "test")) is not None:
-            pl_module.log("test/divergence/calibration_error", value, sync_dist=True)
+            pl_module.log("test/calibration_error", value, sync_dist=True)
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -85,7 +85,7 @@ class Calibration(Callback):
         value = float(metric(said, is_real.long()))
         self._reading = (said.cpu(), is_real.cpu())
         protocol = protocol_of_run(trainer, module, stage) | {"weights": "raw", "n_scored": len(real), "bins": BINS}
-        write_scores(trainer, module, [("divergence/calibration_error", value)], protocol)
+        write_scores(trainer, module, [("calibration_error", value)], protocol)
         return value
 
 

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from lightning_gans.callbacks.protocol import protocol_of_run, trained_steps
+from lightning_gans.callbacks.publish import publish
 from lightning_gans.callbacks.real_side import cache_folder, real_side
 from lightning_gans.data import ImageDataModule
 from lightning_gans.data.image_files import read_folder
@@ -19,12 +20,14 @@ from lightning_gans.metrics import ProtocolValue, Score, append_scores
 from lightning_gans.metrics.features import FeatureExtractor, Features, make_extractor
 from lightning_gans.metrics.features.inception import cached_weights
 from lightning_gans.metrics.fidelity import MEASURES, SETTINGS, FidelityMetrics, Measure, Measured
-from lightning_gans.metrics.real_side import CHUNK, RealSide, content_of
+from lightning_gans.metrics.memorisation import Pair
+from lightning_gans.metrics.real_side import CHUNK, RealSide, content_of, order_of
 from lightning_gans.metrics.score_table import FLOOR
 from lightning_gans.objectives import Adversarial
 from lightning_gans.objectives.adversarial import Weights
+from lightning_gans.pictures import image_grid, save_png
 from lightning_gans.randomness import keyed_generator
-from lightning_gans.runs import SCORES, run_folder
+from lightning_gans.runs import SAMPLES, SCORES, run_folder
 
 Protocol = dict[str, ProtocolValue]
 AGAINST_A_FOLDER: tuple[Measure, ...] = ("fid", "kid", "manifold", "classes")
@@ -225,9 +228,32 @@ class Fidelity(Callback):
         }
         step = trained_steps(trainer, module)
         scores = _scores(found[0], protocol, step)
+        self._draw_closest(trainer, module, train.closest)
         if self._folder_images is not None:
             scores += _scores(found[1], protocol | {"split": "folder", "reference": self._name_of_folder()}, step)
         return scores
+
+    @torch.no_grad()
+    def _draw_closest(self, trainer: Trainer, module: Adversarial, pairs: Sequence[Pair]) -> None:
+        """Generated images of the last set, each above the training image that is nearest in feature space."""
+        folder = run_folder(trainer)
+        if not pairs or folder is None or not trainer.is_global_zero:
+            return
+        generator = keyed_generator(module.device, module.seed, "fidelity", "report", self.sample_sets - 1)
+        latents = module.latent.sample(self.samples, generator).flat
+        chosen = torch.tensor([pair.generated for pair in pairs], device=module.device)
+        generated = module.generate(Latent(latents[chosen], {})).cpu()
+        train = trainer.datamodule.split("train").images  # type: ignore[attr-defined]
+        nearest = train[order_of(len(train))[[pair.train for pair in pairs]]]
+        picture = image_grid(
+            torch.stack([generated, nearest]),
+            ["generated", "nearest in training"],
+            [f"{pair.distance:.2g}" for pair in pairs],
+            "the closest to training images, with their distance in features",
+        )
+        path = folder / SAMPLES / f"step={trained_steps(trainer, module):06d}_closest_training_images.png"
+        save_png(picture, path)
+        publish(trainer, "closest_training_images", path, picture)
 
     def _scores_of_folder(self, trainer: Trainer, module: Adversarial, images: Tensor) -> list[Score]:
         """The folder in the generator's place."""

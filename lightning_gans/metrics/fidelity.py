@@ -13,7 +13,7 @@ from lightning_gans.metrics.frechet import FrechetDistance
 from lightning_gans.metrics.inception_score import InceptionScore
 from lightning_gans.metrics.kernel_distance import KernelDistance
 from lightning_gans.metrics.manifold import Manifold
-from lightning_gans.metrics.memorisation import Memorisation
+from lightning_gans.metrics.memorisation import Memorisation, Pair
 from lightning_gans.metrics.naming import fidelity_name
 from lightning_gans.metrics.real_side import RealSide
 
@@ -21,6 +21,8 @@ Measure = Literal["fid", "inception_score", "kid", "manifold", "classes", "memor
 """What can be measured; `manifold` is precision, recall, density and coverage."""
 MEASURES: tuple[Measure, ...] = ("fid", "inception_score", "kid", "manifold", "classes", "memorisation")
 
+PAIRS_SHOWN = 10
+"""Generated images closest to a training image that are remembered, for a picture."""
 SPLITS = 10
 """Parts of the samples that an inception score is the mean over."""
 SETTINGS = f"inception score of {SPLITS} parts, kid by the cubic kernel, precision k = 3, density k = 5"
@@ -60,6 +62,10 @@ class FidelityMetrics:
         rank: This rank.
         world_size: Number of ranks.
         device: Where the features come and the states lie.
+
+    Attributes:
+        closest: The generated images that lie closest to a training image, after `compute` of memorisation;
+            training images are numbered in `real_side.order_of`.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class FidelityMetrics:
         neighbours = real.features[: min(pairwise, len(real.features))].to(device)
         self.n_neighbours = len(neighbours)
         self.copies = 0
+        self.closest: tuple[Pair, ...] = ()
         fewest = min(self.pairs, self.n_neighbours)
         classes = extractor.num_classes
 
@@ -102,7 +109,7 @@ class FidelityMetrics:
             self.histogram.set_real(real.histogram)
         if "memorisation" in measures and held_out is not None:
             self.copies = min(max(self.pairs // 10, 10), self.n)
-            self.memory = Memorisation(pairs=0, keep_real=True).to(device)
+            self.memory = Memorisation(pairs=PAIRS_SHOWN, keep_real=True).to(device)
             # every rank brings a share, and all of them together are the whole
             share = slice(rank, None, world_size)
             numbers = torch.arange(len(real.features), device=device)[share]
@@ -154,6 +161,7 @@ class FidelityMetrics:
         if self.memory is not None:
             try:
                 copied = self.memory.compute()
+                self.closest = copied.pairs
             except InputError:
                 pass  # real images that repeat each other cannot tell what a copy is
             else:

@@ -30,6 +30,7 @@ _OTHERS = {
     "density/mode_kl": True,
     "density/discriminator_error": True,
     "density/divergence": True,
+    "calibration_error": True,
     "parzen_cross_validation": False,
     "parzen_validation": False,
 }

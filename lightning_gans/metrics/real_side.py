@@ -39,6 +39,11 @@ def kept_images(n: int, samples: int, extractor: FeatureExtractor) -> int:
     return min(n, max(samples, KEPT_ENTRIES // extractor.feature_size))
 
 
+def order_of(n: int) -> Tensor:
+    """The order in which n real images are looked at: the i-th kept features are of image ``order_of(n)[i]``."""
+    return torch.randperm(n, generator=keyed_generator("cpu", "order of real images", n))
+
+
 @torch.no_grad()
 def look_at(
     images: Tensor,
@@ -56,7 +61,7 @@ def look_at(
     """
     moments = FeatureMoments(extractor.feature_size)
     histogram = None if extractor.num_classes is None else torch.zeros(extractor.num_classes, dtype=torch.int64)
-    order = torch.randperm(len(images), generator=keyed_generator("cpu", "order of real images", len(images)))
+    order = order_of(len(images))
     features, logits, seen = [], [], 0
     for numbers in watched(order.split(CHUNK)):
         found = extractor.extract(images[numbers])

@@ -239,6 +239,7 @@ def test_reporting_is_on_fresh_noise_and_gives_mean_and_deviation(tmp_path: Path
         "fid", "kid", "inception_score", "inception_score_sd_of_parts", "precision", "recall", "density", "coverage",
         "class_histogram_kl", "classes_covered", "memorisation_ratio", "memorisation_z",
     }  # fmt: skip
+    assert len(list((logger.folder / "samples").glob("step=*_closest_training_images.png"))) == 1
 
 
 def test_the_floor_is_the_test_images_score(tmp_path: Path) -> None:

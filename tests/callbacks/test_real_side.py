@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from lightning_gans.callbacks.real_side import cache_folder, real_side
-from lightning_gans.metrics.real_side import content_of, kept_images, look_at
+from lightning_gans.metrics.fidelity import FidelityMetrics
+from lightning_gans.metrics.real_side import content_of, kept_images, look_at, order_of
 from lightning_gans.metrics.real_side_cache import RealSideCache, key_of
 from tests.callbacks.extractors import RandomImages, TinyClassifier
 
@@ -139,3 +140,16 @@ def test_the_folder_is_chosen_by_the_option_then_by_the_environment(monkeypatch:
     assert cache_folder(None) == Path("/from/environment/real_sides")
     monkeypatch.delenv("LIGHTNING_GANS_CACHE")
     assert cache_folder(None) == Path.home() / ".cache/lightning_gans/real_sides"
+
+
+def test_copies_of_training_images_are_found_under_the_numbers_of_their_originals() -> None:
+    extractor, data = TinyClassifier(), RandomImages()
+    train = data.split("train").images
+    real, held_out = (look_at(data.split(name).images, extractor, 300) for name in ("train", "test"))
+    copied = torch.arange(20, 220, 20)
+    metrics = FidelityMetrics(extractor, real, 10, ["memorisation"], 10, held_out)
+    metrics.update(extractor(train[copied]), torch.arange(10))
+    metrics.compute()
+    found = {pair.generated: int(order_of(300)[pair.train]) for pair in metrics.closest}
+    assert found == dict(enumerate(copied.tolist()))
+    assert max(pair.distance for pair in metrics.closest) < 1e-5

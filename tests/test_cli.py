@@ -519,3 +519,17 @@ def test_a_checkpoint_whose_own_class_is_not_here_says_which_module_is_missing(o
     torch.save(checkpoint, path)
     assert "the module my_own cannot be imported" in refused("sample", "--ckpt_path", path)
     assert "the module my_own cannot be imported" in refused("test", "--ckpt_path", path)
+
+
+def test_two_processes_train_measure_and_draw(tmp_path):
+    done = call(
+        *("fit", "--config", TINY, "--runs", tmp_path, "--trainer.devices", 2),
+        *("--trainer.max_steps", 10, "--fidelity.samples", 61),
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "tiny" / "version_0"
+    measured = {json.loads(line)["metric"] for line in (folder / "scores.jsonl").read_text().splitlines()}
+    assert {"fid_mnist-convnet_61", "information/digit", "calibration_error", "loss/generator"} <= measured
+    assert (folder / "samples" / "step=000010_calibration.png").is_file()
+    assert (folder / "finished.json").is_file()

@@ -6,7 +6,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 from torchmetrics.classification import BinaryCalibrationError
 
-from lightning_gans.callbacks.protocol import protocol_of_run, write_scores
+from lightning_gans.callbacks.protocol import log_by_clock, protocol_of_run, write_scores
 from lightning_gans.callbacks.publish import publish
 from lightning_gans.data import SplitDataModule
 from lightning_gans.errors import InputError
@@ -28,8 +28,9 @@ class Calibration(Callback):
     discriminator reads as a log density ratio:
 
     - calibration_error: mean distance between what it says and the share of real samples among those of
-      which it says so, over 15 bins, in [0, 1] (expected calibration error; Guo et al. 2017). At most 0.5 for one
-      that knows nothing and says so; 0 does not mean that it knows much.
+      which it says so, over 15 bins, in [0, 1] (expected calibration error; Guo et al. 2017). One that is
+      always certain, and right half of the time, has 0.5. 0 does not mean that it knows much: so has one that
+      says one half of everything.
 
     The same as a picture in ``samples/``.
 
@@ -46,8 +47,7 @@ class Calibration(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on validation samples, and log under the game's clock."""
         if not trainer.sanity_checking and (value := self._measure(trainer, pl_module, "validation")) is not None:
-            pl_module.log("step", float(pl_module.global_step))
-            pl_module.log("validation/calibration_error", value, sync_dist=True)
+            log_by_clock(pl_module, {"validation/calibration_error": value})
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on test samples, and log."""

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
-from lightning_gans.callbacks.protocol import Measured, protocol_of_run, trained_steps, write_scores
+from lightning_gans.callbacks.protocol import Measured, log_by_clock, protocol_of_run, trained_steps, write_scores
 from lightning_gans.callbacks.publish import publish
 from lightning_gans.data import PointDataModule
 from lightning_gans.errors import InputError
@@ -66,8 +66,7 @@ class DensityPanel(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, and log under the game's clock."""
         if not trainer.sanity_checking and (measured := self._measure(trainer, pl_module, "validation")):
-            pl_module.log("step", float(pl_module.global_step))
-            pl_module.log_dict(measured, sync_dist=True)
+            log_by_clock(pl_module, measured)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw during fit; `validate` alone draws nothing."""

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
-from lightning_gans.callbacks.protocol import protocol_of_run, trained_steps
+from lightning_gans.callbacks.protocol import log_by_clock, protocol_of_run, trained_steps
 from lightning_gans.callbacks.publish import publish
 from lightning_gans.callbacks.real_side import cache_folder, real_side
 from lightning_gans.data import ImageDataModule
@@ -187,9 +187,7 @@ class Fidelity(Callback):
                 "noise_keys": "selection",
             }
             scores += _scores([found], protocol, trained_steps(trainer, pl_module))
-        pl_module.log("step", float(pl_module.global_step))
-        # equal on all ranks already: sync_dist says so to Lightning
-        pl_module.log_dict(logged, sync_dist=True)
+        log_by_clock(pl_module, logged)
         _write(trainer, scores)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
-from lightning_gans.callbacks.protocol import trained_steps
+from lightning_gans.callbacks.protocol import log_by_clock, trained_steps
 from lightning_gans.data import SplitDataModule
 from lightning_gans.errors import InputError, NonFiniteLoss
 from lightning_gans.metrics.diversity import relative_diversity
@@ -199,9 +199,7 @@ class Health(Callback):
         self._judge_weights(trainer, pl_module)
         measured = self._measure_diversity(trainer, pl_module)
         if measured:
-            pl_module.log("step", float(pl_module.global_step), sync_dist=True)
-            # the same samples on all ranks: sync_dist says so to Lightning
-            pl_module.log_dict(measured, sync_dist=True)
+            log_by_clock(pl_module, measured)
             self._judge_diversity(trainer, pl_module, measured["health/diversity"])
         self._agree_to_stop(trainer)
 

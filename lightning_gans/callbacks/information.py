@@ -5,7 +5,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
-from lightning_gans.callbacks.protocol import Measured, protocol_of_run, trained_steps, write_scores
+from lightning_gans.callbacks.protocol import Measured, log_by_clock, protocol_of_run, trained_steps, write_scores
 from lightning_gans.data import ImageDataModule, ImageSplit
 from lightning_gans.errors import InputError
 from lightning_gans.metrics import (
@@ -51,10 +51,7 @@ class InformationPanel(Callback):
         """Measure on the validation images and log."""
         if trainer.sanity_checking:
             return
-        pl_module.log("step", float(pl_module.global_step))
-        values = self._measure(trainer, pl_module, "validation")
-        # equal on all ranks already: sync_dist says so to Lightning
-        pl_module.log_dict(values, sync_dist=True)
+        log_by_clock(pl_module, self._measure(trainer, pl_module, "validation"))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the final state, unless the last validation was of it."""

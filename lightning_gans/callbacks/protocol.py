@@ -1,8 +1,8 @@
 """What every score of a run has in common, and how it is written."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 
 import lightning_gans
 from lightning_gans.data import ImageDataModule, SplitDataModule
@@ -56,3 +56,15 @@ def write_scores(
     if trainer.is_global_zero and folder is not None:
         step = trained_steps(trainer, module)
         append_scores(folder / SCORES, [Score(name, value, protocol, step=step) for name, value in measured])
+
+
+def log_by_clock(module: LightningModule, values: Mapping[str, float]) -> None:
+    """Log what a validation found, under the game's clock.
+
+    Args:
+        module: The model.
+        values: By name; equal on all ranks already, or nearly: sync_dist says so to Lightning, which wants the
+            same from everybody who logs the step.
+    """
+    module.log("step", float(module.global_step), sync_dist=True)
+    module.log_dict(values, sync_dist=True)

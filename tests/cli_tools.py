@@ -11,7 +11,9 @@ ENTRY = [sys.executable, "-m", "lightning_gans"]
 
 def environment(data: Path | str) -> dict[str, str]:
     # one thread: bit-exactness is promised for the same number of threads
-    return {**os.environ, "LIGHTNING_GANS_DATA": str(data), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    # a port that an earlier test of this worker used for its processes may be taken by now
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MASTER_")}
+    return {**inherited, "LIGHTNING_GANS_DATA": str(data), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def call(*args: object, data: Path | str = "no-data-here", cwd: Path | None = None, timeout: int = 120):

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy
@@ -522,11 +523,11 @@ def test_a_checkpoint_whose_own_class_is_not_here_says_which_module_is_missing(o
 
 
 def test_two_processes_train_measure_and_draw(tmp_path):
-    done = call(
-        *("fit", "--config", TINY, "--runs", tmp_path, "--trainer.devices", 2),
-        *("--trainer.max_steps", 10, "--fidelity.samples", 61),
-        timeout=250,
-    )
+    command = ["fit", "--config", TINY, "--runs", tmp_path, "--trainer.devices", 2, "--trainer.max_steps", 10]
+    done = call(*command, "--fidelity.samples", 61, timeout=140)
+    if "EADDRINUSE" in done.stderr:  # another worker's processes took the port that was free a moment ago
+        shutil.rmtree(tmp_path / "tiny")
+        done = call(*command, "--fidelity.samples", 61, timeout=140)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "tiny" / "version_0"
     measured = {json.loads(line)["metric"] for line in (folder / "scores.jsonl").read_text().splitlines()}

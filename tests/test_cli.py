@@ -534,3 +534,14 @@ def test_two_processes_train_measure_and_draw(tmp_path):
     assert {"fid_mnist-convnet_61", "information/digit", "calibration_error", "loss/generator"} <= measured
     assert (folder / "samples" / "step=000010_calibration.png").is_file()
     assert (folder / "finished.json").is_file()
+
+
+def test_a_run_that_logs_nothing_trains_all_the_same(tmp_path):
+    assert (
+        main(
+            f"fit --config {TINY} --runs {tmp_path} --trainer.max_steps 4 --trainer.limit_val_batches 0 "
+            "--trainer.log_every_n_steps 0".split()
+        )
+        == 0
+    )
+    assert (tmp_path / "tiny" / "version_0" / "finished.json").is_file()

@@ -65,7 +65,9 @@ class GameProgress(ProgressBar):
 
     def _refresh(self, trainer: Trainer) -> None:
         assert self._bar is not None
-        logged = trainer.global_step // trainer.log_every_n_steps  # type: ignore[attr-defined]
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        # 0 logs nothing, so there is nothing new to show either
+        logged = trainer.global_step // every if every else self._shown
         if not self._bar.disable and logged != self._shown:
             self._shown = logged
             shown: dict[str, str] = {}

@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 
 TINY = Path(__file__).parent / "conf" / "tiny.yaml"
+# what Lightning leaves in the environment of a process that trained under a distributed strategy; a later
+# process that inherits it takes itself for one of several that somebody else started, and waits for them
+OF_ONE_LAUNCH = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 ENTRY = [sys.executable, "-m", "lightning_gans"]
 
 
 def environment(data: Path | str) -> dict[str, str]:
     # one thread: bit-exactness is promised for the same number of threads
-    # a port that an earlier test of this worker used for its processes may be taken by now
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MASTER_")}
+    inherited = {name: value for name, value in os.environ.items() if name not in OF_ONE_LAUNCH}
     return {**inherited, "LIGHTNING_GANS_DATA": str(data), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 

@@ -8,7 +8,7 @@ import pytest
 # the workers share the cores; before torch is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from tests.cli_tools import TINY, call
+from tests.cli_tools import OF_ONE_LAUNCH, TINY, call
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -19,6 +19,14 @@ def cache_of_tests(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIGHTNING_GANS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_launch_left_behind():
+    """What a distributed strategy writes into this process's environment ends with its test."""
+    yield
+    for name in OF_ONE_LAUNCH:
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

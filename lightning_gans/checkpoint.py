@@ -13,7 +13,7 @@ from lightning.pytorch import LightningDataModule
 import lightning_gans.data
 import lightning_gans.networks  # noqa: F401 - registers short class names
 from lightning_gans.errors import InputError, first_sentence, input_error_within
-from lightning_gans.objectives import Adversarial
+from lightning_gans.objectives import Game
 
 SECTIONS = (
     "seed_everything",
@@ -23,9 +23,12 @@ SECTIONS = (
     "data",
     "trainer",
     "information",
+    "attributes",
     "fidelity",
     "densities",
+    "energy",
     "parzen",
+    "two_sample_test",
     "calibration",
     "pictures",
     "health",
@@ -102,7 +105,7 @@ def _require_importable(value: Any, path: str | Path) -> None:
         _require_importable(inner, path)
 
 
-def load_module(path: str | Path, device: str | torch.device = "cpu") -> Adversarial:
+def load_module(path: str | Path, device: str | torch.device = "cpu") -> Game:
     """The trained model of a checkpoint, in evaluation mode.
 
     Args:
@@ -117,7 +120,7 @@ def load_module(path: str | Path, device: str | torch.device = "cpu") -> Adversa
     checkpoint = read_checkpoint(path)
     config = configuration(checkpoint, path)
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(Adversarial, "model")
+    parser.add_subclass_arguments(Game, "model")
     try:
         module = parser.instantiate(parser.parse_object({"model": config["model"]})).model
         module.load_state_dict(checkpoint["state_dict"])

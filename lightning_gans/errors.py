@@ -16,6 +16,10 @@ class StoppedUnhealthy(Exception):
     """A run that was asked to stop when it goes wrong did; the sentence says what went wrong. The state is saved."""
 
 
+class LostProcess(Exception):
+    """Another process of a distributed run is gone; the sentence says how to go on."""
+
+
 def first_sentence(error: BaseException) -> str:
     """The first line of what a library says is wrong."""
     lines = str(error).strip().splitlines()

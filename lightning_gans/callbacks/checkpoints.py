@@ -11,7 +11,7 @@ from lightning_gans.callbacks.fidelity import Fidelity
 from lightning_gans.errors import InputError, NonFiniteLoss
 from lightning_gans.files import atomic_path
 from lightning_gans.metrics.naming import is_fidelity, lower_is_better
-from lightning_gans.objectives import Adversarial
+from lightning_gans.objectives import Game
 from lightning_gans.runs import CHECKPOINTS, FINISHED, POST_MORTEM, run_folder, write_json
 
 SELECTED_BY = "selected_by"
@@ -76,7 +76,7 @@ class RunCheckpoints(Checkpoint):
                 partial.unlink()  # of a process that was killed while it wrote
         if not (folder / CHECKPOINTS / "best.ckpt").is_file():
             self._best = None  # of the folder that this run was started from
-        if isinstance(pl_module, Adversarial):
+        if isinstance(pl_module, Game):
             pl_module.findings.pop(SELECTED_BY, None)
         if trainer.global_step == 0:
             self.save(trainer)
@@ -110,12 +110,12 @@ class RunCheckpoints(Checkpoint):
             return
         self._best = value
         module = trainer.lightning_module
-        if isinstance(module, Adversarial):
+        if isinstance(module, Game):
             module.findings[SELECTED_BY] = self.best_by
         try:
             self.save(trainer, "best")
         finally:
-            if isinstance(module, Adversarial):
+            if isinstance(module, Game):
                 module.findings.pop(SELECTED_BY, None)
 
     def _is_better(self, value: float, than: float) -> bool:
@@ -156,7 +156,7 @@ class RunCheckpoints(Checkpoint):
         if name == "last" and self._saved_step == trainer.global_step:
             return
         module = trainer.lightning_module
-        if isinstance(module, Adversarial):
+        if isinstance(module, Game):
             module.require_finite()
         if self._write(trainer, name) is not None and name == "last":
             self._saved_step = trainer.global_step

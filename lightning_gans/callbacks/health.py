@@ -16,7 +16,7 @@ from lightning_gans.callbacks.protocol import log_by_clock, trained_steps
 from lightning_gans.data import SplitDataModule
 from lightning_gans.errors import InputError, NonFiniteLoss
 from lightning_gans.metrics.diversity import relative_diversity
-from lightning_gans.objectives import GAN, Adversarial, InfoGAN
+from lightning_gans.objectives import GAN, Adversarial, Game, InfoGAN
 from lightning_gans.objectives.players import Player
 from lightning_gans.randomness import keyed_generator
 
@@ -95,7 +95,7 @@ class Health(Callback):
         """Begin anew."""
         self.stopped_because = None
         self._streaks.clear()
-        self._players = pl_module.players() if isinstance(pl_module, Adversarial) else ()
+        self._players = pl_module.players() if isinstance(pl_module, Game) else ()
 
     # ---- in logged steps -----------------------------------------------------------------------
 
@@ -115,8 +115,9 @@ class Health(Callback):
         norms = {player.name: gradient_norm(player) for player in self._players}
         if all(norm is not None for norm in norms.values()):
             measured |= {f"health/gradient_norm/{name}": norm for name, norm in norms.items() if norm is not None}
-            ratio = measured["health/gradient_norm/generator"] / measured["health/gradient_norm/discriminator"]
-            measured["health/gradient_ratio"] = ratio
+            if {"discriminator", "generator"} <= norms.keys():  # one player has nobody to be compared with
+                ratio = measured["health/gradient_norm/generator"] / measured["health/gradient_norm/discriminator"]
+                measured["health/gradient_ratio"] = ratio
         if not measured:
             return
         pl_module.log_dict(measured)
@@ -270,7 +271,7 @@ class Health(Callback):
             fatal: Whether twice as many end the run, if the user wants that.
         """
         module = trainer.lightning_module
-        step = trained_steps(trainer, module) if isinstance(module, Adversarial) else trainer.global_step
+        step = trained_steps(trainer, module) if isinstance(module, Game) else trainer.global_step
         streak = self._streaks[kind]
         streak.see(wrong, step)
         sentence = f"step {step}: {what}"

@@ -72,7 +72,7 @@ class InformationPanel(Callback):
             return {}
         self._measured_step = trainer.global_step
         scores = self._information(trainer, module, stage)
-        if isinstance(data, ImageDataModule):
+        if isinstance(data, ImageDataModule) and data.num_classes:
             scores += self._classes(trainer, module, data, stage)
         self._write(trainer, module, stage, scores)
         return {f"{stage}/{name}": value for name, value in scores}
@@ -102,15 +102,16 @@ class InformationPanel(Callback):
     def _write(self, trainer: Trainer, module: Adversarial, stage: str, measured: list[Measured]) -> None:
         protocol = protocol_of_run(trainer, module, stage) | {"n_generated": self.generated_images}
         data = getattr(trainer, "datamodule", None)
-        if isinstance(data, ImageDataModule):
+        if isinstance(data, ImageDataModule) and data.num_classes:
             protocol["n_matching"] = min(self.matching_images, len(data.split("train")))
         write_scores(trainer, module, measured, protocol)
 
     def _information(self, trainer: Trainer, module: InfoGAN, stage: str) -> list[Measured]:
         metric = InformationBound(module.latent).to(module.device)
-        share = len(range(trainer.global_rank, self.generated_images, trainer.world_size))
-        generator = keyed_generator(module.device, module.seed, trainer.global_rank, "information", stage)
-        latent = module.latent.sample(share, generator)
+        generator = keyed_generator(module.device, module.seed, "information", stage)
+        # all ranks draw the same latents and each takes its share, so their number does not change what is measured
+        share = torch.arange(trainer.global_rank, self.generated_images, trainer.world_size, device=module.device)
+        latent = module.latent.sample(self.generated_images, generator)[share]
         metric.update(latent.codes, module.encode(module.generate(latent)))
         measured: list[Measured] = []
         dead = []

@@ -7,19 +7,19 @@ from lightning.pytorch import LightningModule, Trainer
 import lightning_gans
 from lightning_gans.data import ImageDataModule, SplitDataModule
 from lightning_gans.metrics import ProtocolValue, Score, append_scores
-from lightning_gans.objectives import Adversarial
+from lightning_gans.objectives import Game
 from lightning_gans.runs import SCORES, run_folder
 
 Measured = tuple[str, float]
 """Name of a metric and its value."""
 
 
-def trained_steps(trainer: Trainer, module: Adversarial) -> int:
+def trained_steps(trainer: Trainer, module: Game) -> int:
     """Generator updates behind the weights: the clock in fit, the checkpoint's own count elsewhere."""
     return trainer.global_step if trainer.state.fn == "fit" else module.trained_steps
 
 
-def protocol_of_run(trainer: Trainer, module: Adversarial, stage: str) -> dict[str, ProtocolValue]:
+def protocol_of_run(trainer: Trainer, module: Game, stage: str) -> dict[str, ProtocolValue]:
     """The model's and the data's part of a protocol.
 
     Args:
@@ -49,7 +49,7 @@ def protocol_of_run(trainer: Trainer, module: Adversarial, stage: str) -> dict[s
 
 
 def write_scores(
-    trainer: Trainer, module: Adversarial, measured: Iterable[Measured], protocol: dict[str, ProtocolValue]
+    trainer: Trainer, module: Game, measured: Iterable[Measured], protocol: dict[str, ProtocolValue]
 ) -> None:
     """Add what was measured to the run's scores, on the first rank."""
     folder = run_folder(trainer)

@@ -71,6 +71,10 @@ def load(options: argparse.Namespace) -> Adversarial:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"the device '{device}' is not available here; use --device cpu") from error
     module = load_module(options.ckpt_path, device)
+    if not isinstance(module, Adversarial):
+        raise InputError(
+            f"{options.ckpt_path} holds a model of the objective {type(module).__name__}, which generates nothing"
+        )
     for code, matching in module.findings.get("matching", {}).items():
         if matching["step"] != module.trained_steps:
             print(

@@ -5,7 +5,7 @@ traversal grid. Losses, heads, metrics, pictures, sweep axes and the sampling co
 indexes columns by hand.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -48,6 +48,16 @@ class Latent:
 
     def __len__(self) -> int:
         return len(self.flat)
+
+    def __getitem__(self, index: Tensor) -> "Latent":
+        """Some of them, by their numbers (int64)."""
+        return Latent(self.flat[index], {name: values[index] for name, values in self.codes.items()})
+
+    @staticmethod
+    def concatenated(parts: Sequence["Latent"]) -> "Latent":
+        """All of several batches, in order."""
+        codes = {name: torch.cat([part.codes[name] for part in parts]) for name in parts[0].codes}
+        return Latent(torch.cat([part.flat for part in parts]), codes)
 
 
 @dataclass

@@ -17,7 +17,7 @@ optimizer trains what. The objective wants min over G and Q, with Q = trunk + he
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_gans.errors import InputError
 from lightning_gans.functional import gan_losses
@@ -25,7 +25,6 @@ from lightning_gans.latent import Latent
 from lightning_gans.networks import RecognitionHead
 from lightning_gans.networks.modes import evaluation_mode
 from lightning_gans.objectives.adversarial import Adversarial
-from lightning_gans.objectives.players import Player
 
 
 class InfoGAN(Adversarial):
@@ -55,18 +54,10 @@ class InfoGAN(Adversarial):
         )
         self.recognition_trained_with = recognition_trained_with
 
-    def players(self) -> tuple[Player, Player]:
-        """The players, Q's head belonging to the one that trains it."""
-        discriminator: tuple[Any, ...] = (self.discriminator,)
-        generator: tuple[Any, ...] = (self.generator,)
-        if self.recognition_trained_with == "discriminator":
-            discriminator += (self.recognition,)
-        else:
-            generator += (self.recognition,)
-        return (
-            Player("discriminator", discriminator, self.updates.discriminator_clip_norm),
-            Player("generator", generator, self.updates.generator_clip_norm),
-        )
+    def networks_of(self, player: Literal["discriminator", "generator"]) -> tuple[nn.Module, ...]:
+        """What a player's optimizer trains: one of them trains Q too."""
+        networks = super().networks_of(player)
+        return (*networks, self.recognition) if player == self.recognition_trained_with else networks
 
     def discriminator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """-V(D, G), and - sum λ L_I where the discriminator's optimizer trains Q."""

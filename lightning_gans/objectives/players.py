@@ -1,33 +1,51 @@
 """Who plays, and how the players take turns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lightning_gans.errors import InputError
 
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Player:
-    """One side of the game.
+    """One side of the game: parameters, a loss, an optimizer.
 
     Attributes:
-        name: "discriminator" or "generator".
+        name: "discriminator" or "generator", or what else the game calls it.
         networks: What this player's optimizer trains, and nobody else's.
+        loss: What it minimises: a batch of real samples to a scalar, the opponents' parameters being frozen.
+        optimizer: Makes its optimizer from its parameters.
         clip_norm: Largest gradient norm, None for unlimited.
     """
 
     name: str
     networks: tuple[nn.Module, ...]
-    clip_norm: float | None
+    loss: Callable[[Tensor], Tensor]
+    optimizer: OptimizerFactory
+    clip_norm: float | None = None
 
     @cached_property
     def parameters(self) -> list[nn.Parameter]:
         """All parameters of this player, collected once: walking the networks at every turn would cost."""
         return [parameter for network in self.networks for parameter in network.parameters()]
+
+    def make_optimizer(self) -> Optimizer:
+        """This player's optimizer.
+
+        Raises:
+            InputError: If its factory refuses its arguments.
+        """
+        try:
+            return self.optimizer(self.parameters)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"model.{self.name}_optimizer cannot be made: {error}") from error
 
 
 @dataclass(frozen=True)

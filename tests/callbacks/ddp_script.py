@@ -16,7 +16,7 @@ def main(devices: int, out: Path, cache: Path) -> None:
     trainer = Trainer(
         accelerator="cpu",
         devices=devices,
-        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",
+        strategy="ddp" if devices > 1 else "auto",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

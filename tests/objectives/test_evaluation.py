@@ -13,7 +13,7 @@ from lightning_gans.networks import MNISTDiscriminator, MNISTGenerator
 from lightning_gans.networks.modes import evaluation_mode
 from lightning_gans.objectives import GAN, Adversarial, InfoGAN, InvariantInfoGAN
 
-from .games import all_equal, build, loader, play, real_images, state_of
+from .games import BATCH, all_equal, build, loader, play, real_images, state_of
 
 
 def with_batch_norm(**options: object) -> InfoGAN:
@@ -141,9 +141,10 @@ def test_validation_is_the_mean_loss_over_batches_each_on_latents_of_its_own() -
     module.latent.sample = lambda *args: heard.append(sample(*args)) or heard[-1]  # type: ignore
     found = validated(module)
     assert len(heard) == 2
-    assert not torch.equal(heard[0].flat, heard[1].flat)
+    latents = [heard[0][torch.arange(BATCH)], heard[1][torch.arange(BATCH, 2 * BATCH)]]
+    assert not torch.equal(latents[0].flat, latents[1].flat)
     discriminator, generator = [], []
-    for seed, latent in enumerate(heard):
+    for seed, latent in enumerate(latents):
         real = module.discriminator(to_float(real_images(seed=seed), (0.0, 1.0)))
         fake = module.discriminator(module.generator(latent.flat.clone()))
         discriminator.append(gan_losses.discriminator(real, fake).item())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.nn.functional import log_softmax
+from torch.optim import SGD
 
 from lightning_gans.errors import InputError
 from lightning_gans.latent import Latent
@@ -211,11 +212,9 @@ class Forgetful(GAN):
 class Greedy(GAN):
     """Gives the discriminator to both players."""
 
-    def players(self) -> tuple[Player, Player]:
-        return (
-            Player("discriminator", (self.discriminator,), None),
-            Player("generator", (self.generator, self.discriminator.head), None),
-        )
+    def networks_of(self, player: str) -> tuple[nn.Module, ...]:
+        head = (self.discriminator.head,) if player == "generator" else ()
+        return (*super().networks_of(player), *head)  # type: ignore[arg-type]
 
 
 def test_a_parameter_in_no_optimizer_is_refused_by_name() -> None:
@@ -248,7 +247,7 @@ def test_weights_tied_between_the_players_are_refused() -> None:
 
 def test_freezing_ends_with_the_context_even_when_that_fails() -> None:
     networks = TinyGenerator(3), TinyDiscriminator()
-    players = [Player("a", (networks[0],), None), Player("b", (networks[1],), None)]
+    players = [Player(name, (network,), Tensor.mean, SGD) for name, network in zip("ab", networks, strict=True)]
     with pytest.raises(RuntimeError), frozen(players[:1]):
         assert not any(p.requires_grad for p in networks[0].parameters())
         assert all(p.requires_grad for p in networks[1].parameters())
@@ -259,7 +258,7 @@ def test_freezing_ends_with_the_context_even_when_that_fails() -> None:
 def test_a_layer_that_its_owner_froze_stays_frozen() -> None:
     network = TinyDiscriminator()
     network.trunk.requires_grad_(False)
-    with frozen([Player("discriminator", (network,), None)]):
+    with frozen([Player("discriminator", (network,), Tensor.mean, SGD)]):
         pass
     assert not any(p.requires_grad for p in network.trunk.parameters())
     assert all(p.requires_grad for p in network.head.parameters())

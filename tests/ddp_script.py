@@ -1,0 +1,138 @@
+"""The same games on one process or two: ``python -m tests.ddp_script DEVICES FOLDER``.
+
+Each game is trained for a few steps and its state written as FOLDER/<case>_<rank>.pt. Whatever the number of
+processes, the batches of a step and its latents are the same ones, divided between the ranks.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from lightning_gans.latent import Latent, LatentSpec
+from lightning_gans.networks.synchronised_batch_norm import PortableBatchNormSync
+from lightning_gans.objectives import FGAN, R1, Game, InfoGAN, RecognitionBaseline, SpectralNorm, Updates
+from lightning_gans.randomness import keyed_generator
+from tests.objectives.games import TinyDiscriminator, TinyGenerator, build, real_images
+
+BATCH, STEPS = 8, 5
+
+
+class NormalisedGenerator(TinyGenerator):
+    def __init__(self, input_size: int):
+        super().__init__(input_size)
+        self.layers.insert(1, nn.BatchNorm1d(6))
+
+
+class NormalisedDiscriminator(TinyDiscriminator):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk.insert(2, nn.BatchNorm1d(5))
+        self.trunk.insert(0, nn.Conv2d(1, 1, 3, padding=1))
+        self.trunk.insert(1, nn.BatchNorm2d(1))
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "GAN": {},
+    "GAN, averaged": {"ema_decay": 0.8},
+    "FGAN": {"objective": partial(FGAN, divergence="jensen_shannon")},
+    "InfoGAN, Q with D": {"objective": InfoGAN},
+    "InfoGAN, Q with G": {"objective": partial(InfoGAN, recognition_trained_with="generator")},
+    "RecognitionBaseline": {"objective": RecognitionBaseline},
+    "several turns": {"updates": Updates(discriminator_steps=3, accumulate=2)},
+    "simultaneous": {"updates": Updates(simultaneous=True)},
+    "clipped": {"updates": Updates(discriminator_clip_norm=1e-2, generator_clip_norm=1e-2)},
+    "regularised": {"discriminator_regularisers": [SpectralNorm(), R1(1.0, every=2)]},
+    "normalised": {"generator": NormalisedGenerator, "discriminator": NormalisedDiscriminator, "ema_decay": 0.8},
+}
+"""What is the same game on any number of processes, to rounding."""
+
+
+def of_all_ranks(self: Game, purpose: str) -> torch.Generator:
+    """`Game.random` without the rank."""
+    return keyed_generator(self.device, self.seed, *self._key, purpose)
+
+
+class Shares:
+    """Gives a rank its share of what all ranks draw together."""
+
+    def __init__(self, rank: int, ranks: int) -> None:
+        self.rank, self.ranks = rank, ranks
+
+    def latents(self, draw: Any) -> Any:
+        def sample(spec: LatentSpec, n: int, generator: torch.Generator) -> Latent:
+            return draw(spec, n * self.ranks, generator)[torch.arange(self.rank * n, (self.rank + 1) * n)]
+
+        return sample
+
+    def batches(self, per_step: int) -> DataLoader:
+        def share(step: int) -> dict[str, Tensor]:
+            batches = real_images(BATCH * per_step, step).view(per_step, self.ranks, -1, 1, 8, 8)
+            return {"image": batches[:, self.rank].flatten(0, 1)}
+
+        return DataLoader([share(step) for step in range(STEPS)], batch_size=None)  # type: ignore[arg-type]
+
+
+def trainer_on(devices: int, **options: Any) -> Trainer:
+    return Trainer(
+        **{"max_steps": STEPS, "strategy": "ddp" if devices > 1 else "auto"} | options,
+        accelerator="cpu",
+        devices=devices,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        log_every_n_steps=2,
+    )
+
+
+def main(devices: int, folder: Path) -> None:
+    for case, options in CASES.items():
+        sync = [PortableBatchNormSync()] if devices > 1 else None  # Q's head has batch normalisation
+        trainer = trainer_on(devices, plugins=sync)
+        shares = Shares(trainer.global_rank, devices)
+        chosen = {
+            key: value() if isinstance(value, type) and key == "discriminator" else value
+            for key, value in options.items()
+        }
+        torch.manual_seed(0)
+        module = build(**chosen)
+        with (
+            mock.patch.object(Game, "random", of_all_ranks),
+            mock.patch.object(LatentSpec, "sample", shares.latents(LatentSpec.sample)),
+        ):
+            trainer.fit(module, shares.batches(module.real_batches_per_step))
+        torch.save(module.state_dict(), folder / f"{case}_{trainer.global_rank}.pt")
+    if devices > 1:
+        as_it_is(devices, folder)
+
+
+def as_it_is(devices: int, folder: Path) -> None:
+    """The real thing: each rank with its own latents, unsynchronised batch normalisation, other strategies."""
+    seen: list[Tensor] = []
+    draw = LatentSpec.sample
+
+    def sample(*arguments: Any) -> Latent:
+        latent = draw(*arguments)
+        seen.append(latent.flat)
+        return latent
+
+    for strategy in ("ddp", "ddp_find_unused_parameters_true"):
+        trainer = trainer_on(devices, strategy=strategy)
+        torch.manual_seed(trainer.global_rank)  # rank 0's weights count
+        module = build(InfoGAN, generator=NormalisedGenerator, discriminator=NormalisedDiscriminator(), ema_decay=0.8)
+        with mock.patch.object(LatentSpec, "sample", sample):
+            trainer.fit(module, Shares(trainer.global_rank, devices).batches(1))
+        torch.save(module.state_dict(), folder / f"{strategy}_{trainer.global_rank}.pt")
+    torch.save(torch.stack(seen), folder / f"latents_{trainer.global_rank}.pt")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

@@ -36,6 +36,7 @@ def test_fit_logs_and_scores_both_weights_at_every_validation(trained):
     ]
     assert all(s["protocol"]["noise_keys"] == "selection" for s in fids)
     assert "inception_score_mnist-convnet_60" in done.stdout
+    assert "floor: 60 validation images in the generator's place" in done.stdout
 
 
 def test_test_prints_scores_beside_their_floor_and_a_folder_beside_both(checkpoint, tmp_path, capsys):

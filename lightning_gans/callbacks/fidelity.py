@@ -16,7 +16,7 @@ from lightning_gans.data import ImageDataModule
 from lightning_gans.data.image_files import read_folder
 from lightning_gans.errors import InputError
 from lightning_gans.latent import Latent
-from lightning_gans.metrics import ProtocolValue, Score, append_scores
+from lightning_gans.metrics import ProtocolValue, Score, append_scores, read_scores
 from lightning_gans.metrics.features import FeatureExtractor, Features, make_extractor
 from lightning_gans.metrics.features.inception import cached_weights
 from lightning_gans.metrics.fidelity import MEASURES, SETTINGS, FidelityMetrics, Measure, Measured
@@ -24,13 +24,13 @@ from lightning_gans.metrics.memorisation import Pair
 from lightning_gans.metrics.real_side import CHUNK, RealSide, content_of, order_of
 from lightning_gans.metrics.score_table import FLOOR
 from lightning_gans.objectives import Adversarial
-from lightning_gans.objectives.adversarial import Weights
+from lightning_gans.objectives.game import Weights
 from lightning_gans.pictures import image_grid, save_png
 from lightning_gans.randomness import keyed_generator
 from lightning_gans.runs import SAMPLES, SCORES, run_folder
 
 Protocol = dict[str, ProtocolValue]
-AGAINST_A_FOLDER: tuple[Measure, ...] = ("fid", "kid", "manifold", "classes")
+AGAINST_A_FOLDER: tuple[Measure, ...] = ("fid", "kid", "kid_rbf", "manifold", "classes")
 
 
 class Fidelity(Callback):
@@ -39,8 +39,9 @@ class Fidelity(Callback):
     At validations, of the averaged weights and, beside them, of the raw ones: logged as
     ``validation/fid_mnist-convnet_10k`` and ``validation/raw/fid_mnist-convnet_10k``, so that checkpoints can be
     chosen by them. In `test`, everything: Fréchet, kernel and inception score, precision, recall, density and
-    coverage, class histogram and covered classes, memorisation; mean ± sd over sample sets, each beside the same
-    score of the test images in the generator's place, the floor. Choosing and reporting draw different latents.
+    coverage, class histogram and covered classes, memorisation; mean ± sd over sample sets. Choosing and reporting
+    draw different latents. Beside each score stands the floor, the same of real images in the generator's place:
+    validation images in training, which never reads the test images, and these in `test`.
 
     Inception's network, resizing and weights are torch-fidelity's; all statistics are ours for every extractor,
     so that numbers in training and in `test` are on one scale, are summed over ranks, and use the cache. Tests
@@ -97,6 +98,7 @@ class Fidelity(Callback):
         self._network: FeatureExtractor | None = None
         self._sides: dict[tuple[str, str], RealSide] = {}
         self._folder_images: Tensor | None = None
+        self._floor_is_known = False
 
     # ---- when
 
@@ -121,6 +123,10 @@ class Fidelity(Callback):
         assert isinstance(data, ImageDataModule)
         if stage == "fit" and self.every_n_steps is not None:
             self._require_meeting_validations(trainer)
+        folder = run_folder(trainer)
+        # the first rank's answer is everybody's, for all of them would measure it together
+        known = folder is not None and trainer.is_global_zero and _has_floor(folder / SCORES)
+        self._floor_is_known = trainer.strategy.broadcast(known)
         if self._network is None:
             self._network = self._make_extractor(data.sample_shape)
         if self.against is not None:
@@ -188,6 +194,9 @@ class Fidelity(Callback):
             }
             scores += _scores([found], protocol, trained_steps(trainer, pl_module))
         log_by_clock(pl_module, logged)
+        if not self._floor_is_known:
+            scores += self._floor(trainer, pl_module, "validation", self.samples, self.in_training)
+            self._floor_is_known = True
         _write(trainer, scores)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -201,7 +210,7 @@ class Fidelity(Callback):
             scores += self._scores_of_folder(trainer, pl_module, self._folder_images)
             sizes.add(len(self._folder_images))
         for n in sorted(sizes):
-            scores += self._floor(trainer, pl_module, n)
+            scores += self._floor(trainer, pl_module, "test", n, MEASURES)
         _write(trainer, scores)
 
     # ---- what
@@ -259,13 +268,14 @@ class Fidelity(Callback):
         protocol = self._protocol_of_data(trainer, module) | {"split": "folder", "generated": self._name_of_folder()}
         return _scores([found], protocol, None)
 
-    def _floor(self, trainer: Trainer, module: Adversarial, n: int) -> list[Score]:
-        """The test images in the generator's place: what a perfect generator would score."""
-        test = self._real(trainer, "test")
-        n = min(n, test.moments.n)
-        measures = [measure for measure in MEASURES if measure != "memorisation"]
-        protocol = self._protocol_of_data(trainer, module) | {"split": "floor", "generated": f"{n} test images"}
-        found = self._score_real(trainer, module, test, n, measures)
+    def _floor(
+        self, trainer: Trainer, module: Adversarial, split: str, n: int, measures: Collection[Measure]
+    ) -> list[Score]:
+        """Real images in the generator's place: what a perfect generator would score."""
+        real = self._real(trainer, split)
+        n = min(n, real.moments.n)
+        protocol = self._protocol_of_data(trainer, module) | {"split": "floor", "generated": f"{n} {split} images"}
+        found = self._score_real(trainer, module, real, n, [name for name in measures if name != "memorisation"])
         return [Score(FLOOR + score.metric, score.value, score.protocol) for score in _scores([found], protocol, None)]
 
     def _score_real(
@@ -372,6 +382,12 @@ def _scores(sets: list[list[Measured]], protocol: Protocol, step: int | None) ->
         sizes: Protocol = {"n_real": repeated[0].n_real, "n_fake": repeated[0].n_fake}
         scores.append(Score(repeated[0].name, float(values.mean()), protocol | sizes, spread, step))
     return scores
+
+
+def _has_floor(file: Path) -> bool:
+    """Whether an earlier session of this run has measured the floor of its validations."""
+    scores = read_scores(file) if file.is_file() else []
+    return any(score.metric.startswith(FLOOR) and "validation" in str(score.protocol["generated"]) for score in scores)
 
 
 def _write(trainer: Trainer, scores: list[Score]) -> None:

@@ -1,7 +1,7 @@
 """Everything that is measured of one set of images, in one pass over their features."""
 
 from collections.abc import Collection
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -17,15 +17,18 @@ from lightning_gans.metrics.memorisation import Memorisation, Pair
 from lightning_gans.metrics.naming import fidelity_name
 from lightning_gans.metrics.real_side import RealSide
 
-Measure = Literal["fid", "inception_score", "kid", "manifold", "classes", "memorisation"]
+Measure = Literal["fid", "inception_score", "kid", "kid_rbf", "manifold", "classes", "memorisation"]
 """What can be measured; `manifold` is precision, recall, density and coverage."""
-MEASURES: tuple[Measure, ...] = ("fid", "inception_score", "kid", "manifold", "classes", "memorisation")
+MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 PAIRS_SHOWN = 10
 """Generated images closest to a training image that are remembered, for a picture."""
 SPLITS = 10
 """Parts of the samples that an inception score is the mean over."""
-SETTINGS = f"inception score of {SPLITS} parts, kid by the cubic kernel, precision k = 3, density k = 5"
+SETTINGS = (
+    f"inception score of {SPLITS} parts, kid by the cubic kernel, kid_rbf at the real features' median distance, "
+    "precision k = 3, density k = 5"
+)
 """What else a protocol must say."""
 
 
@@ -92,15 +95,21 @@ class FidelityMetrics:
         fewest = min(self.pairs, self.n_neighbours)
         classes = extractor.num_classes
 
-        self.frechet = self.inception = self.kernel = self.manifold = self.histogram = self.memory = None
+        self.frechet = self.inception = self.manifold = self.histogram = self.memory = None
+        self.kernels: dict[str, KernelDistance] = {}
         if "fid" in measures and n >= 2:
             self.frechet = FrechetDistance(extractor.feature_size).to(device)
             self.frechet.set_real(real.moments)
         if "inception_score" in measures and classes is not None:
             self.inception = InceptionScore(classes, min(SPLITS, n)).to(device)
-        if "kid" in measures and fewest >= 3:
-            self.kernel = KernelDistance().to(device)
-            self.kernel.set_real(neighbours)
+        if fewest >= 3:
+            if "kid" in measures:
+                self.kernels["kid"] = KernelDistance()
+            if "kid_rbf" in measures and (bandwidth := _median_distance(neighbours)) > 0:
+                # of the real side alone, so that all models are compared by the same kernel
+                self.kernels["kid_rbf"] = KernelDistance("rbf", [bandwidth])
+            for kernel in self.kernels.values():
+                kernel.to(device).set_real(neighbours)
         if "manifold" in measures and fewest > 5:
             self.manifold = Manifold().to(device)
             self.manifold.set_real(neighbours)
@@ -133,8 +142,8 @@ class FidelityMetrics:
             if self.histogram is not None:
                 self.histogram.update(logits.to(self.device), real=False)
         paired = features[numbers < self.pairs]
-        if self.kernel is not None:
-            self.kernel.update(paired, real=False)
+        for kernel in self.kernels.values():
+            kernel.update(paired, real=False)
         if self.manifold is not None:
             self.manifold.update(paired, real=False)
         if self.memory is not None:
@@ -146,8 +155,7 @@ class FidelityMetrics:
         values: list[tuple[str, float, tuple[int, int]]] = []
         if self.frechet is not None:
             values.append(("fid", float(self.frechet.compute()), everything))
-        if self.kernel is not None:
-            values.append(("kid", self.kernel.compute().value, pairs))
+        values += [(name, kernel.compute().value, pairs) for name, kernel in self.kernels.items()]
         if self.inception is not None:
             over_parts = self.inception.compute()
             values.append(("inception_score", over_parts.mean, (0, self.n)))
@@ -174,7 +182,12 @@ class FidelityMetrics:
 
     def reset(self) -> None:
         """Forget the images, but not the real side."""
-        metrics = (self.frechet, self.inception, self.kernel, self.manifold, self.histogram, self.memory)
-        for metric in metrics:
+        metrics = (self.frechet, self.inception, self.manifold, self.histogram, self.memory)
+        for metric in (*metrics, *self.kernels.values()):
             if metric is not None:
                 metric.reset()
+
+
+def _median_distance(features: Tensor) -> float:
+    """Median distance between the first thousand features, 0 if most are equal."""
+    return float(torch.pdist(features[:1000].double().cpu()).median())

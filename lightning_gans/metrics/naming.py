@@ -8,6 +8,7 @@ from lightning_gans.errors import InputError
 _FIDELITY = {
     "fid": True,
     "kid": True,
+    "kid_rbf": True,
     "class_histogram_kl": True,
     "inception_score": False,
     "precision": False,
@@ -28,11 +29,14 @@ _OTHERS = {
     "density/modes": False,
     "density/high_quality": False,
     "density/mode_kl": True,
+    "density/coverage": False,
     "density/discriminator_error": True,
     "density/divergence": True,
     "calibration_error": True,
     "parzen_cross_validation": False,
     "parzen_validation": False,
+    "two_sample_test/p_value": False,
+    "two_sample_test/squared_mmd": True,
 }
 
 

@@ -1,5 +1,6 @@
 """Fidelity in training and in `test`: the numbers, their noise, what is left alone, and two processes."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from lightning_gans.metrics import read_scores
 from lightning_gans.metrics.features import make_extractor, register_with_torch_fidelity
 from lightning_gans.metrics.fidelity import FidelityMetrics
 from lightning_gans.metrics.inception_score import InceptionScore
-from lightning_gans.metrics.real_side import look_at
+from lightning_gans.metrics.real_side import look_at, order_of
 from lightning_gans.networks import AffineGenerator, FullyConnectedDiscriminator
 from lightning_gans.objectives import GAN, Adversarial
 from lightning_gans.randomness import keyed_generator
@@ -236,8 +237,8 @@ def test_reporting_is_on_fresh_noise_and_gives_mean_and_deviation(tmp_path: Path
     assert frechet(images_of(module, "selection"), train) not in [pytest.approx(value, rel=1e-6) for value in values]
     assert score.protocol["noise_keys"] == "report 0 to 2" and score.protocol["n_real"] == 300
     assert {name.partition("_tiny")[0] for name in scores if not name.startswith("floor/")} == {
-        "fid", "kid", "inception_score", "inception_score_sd_of_parts", "precision", "recall", "density", "coverage",
-        "class_histogram_kl", "classes_covered", "memorisation_ratio", "memorisation_z",
+        "fid", "kid", "kid_rbf", "inception_score", "inception_score_sd_of_parts", "precision", "recall",
+        "density", "coverage", "class_histogram_kl", "classes_covered", "memorisation_ratio", "memorisation_z",
     }  # fmt: skip
     assert len(list((logger.folder / "samples").glob("step=*_closest_training_images.png"))) == 1
 
@@ -253,6 +254,40 @@ def test_the_floor_is_the_test_images_score(tmp_path: Path) -> None:
     # with more samples than test images, the floor is of those there are
     report(build(GAN), fidelity(samples=200), logger=logger)
     assert [s.metric for s in read_scores(logger.folder / "scores.jsonl")].count("floor/fid_tiny_70") == 2
+
+
+def test_in_training_the_floor_is_the_validation_images_score_measured_once(tmp_path: Path) -> None:
+    logger = RunLogger(str(tmp_path), "floor")
+    module, data = build(GAN), RandomImages()
+    fit(module, fidelity(samples=60), logger=logger, data=data, steps=6)
+    scores = read_scores(logger.folder / "scores.jsonl")
+    (floor,) = [score for score in scores if score.metric.startswith("floor/fid")]
+    expected = frechet(data.split("validation").images, data.split("train").images)
+    assert floor.metric == "floor/fid_tiny_20" and floor.value == pytest.approx(expected, rel=1e-6)
+    assert floor.protocol["generated"] == "20 validation images"
+    # a later session of the run knows it
+    resumed = RunLogger(str(tmp_path), "floor", logger.folder)
+    fit(build(GAN), fidelity(samples=60), logger=resumed, data=RandomImages(), steps=2)
+    later = read_scores(logger.folder / "scores.jsonl")
+    assert len(later) > len(scores)
+    assert [score.metric for score in later].count("floor/fid_tiny_20") == 1
+
+
+def test_the_rbf_kernels_bandwidth_is_the_median_distance_of_real_features(tmp_path: Path) -> None:
+    module, logger = build(GAN), RunLogger(str(tmp_path), "rbf")
+    report(module, fidelity(sample_sets=1), logger=logger)
+    (score,) = [s for s in read_scores(logger.folder / "scores.jsonl") if s.metric == "kid_rbf_tiny_40"]
+    train = RandomImages().split("train").images
+    real = TinyClassifier()(train[order_of(len(train))[:40]]).features.double()
+    generated = TinyClassifier()(images_of(module, "report", 0)[:40]).features.double()
+    bandwidth = torch.pdist(real).median()
+    kernel = [
+        torch.exp(-torch.cdist(x, y).square() / (2 * bandwidth**2))
+        for x, y in itertools.product((real, generated), repeat=2)
+    ]
+    distinct = 1 - torch.eye(40, dtype=torch.float64)
+    within = [(k * distinct).sum() / (40 * 39) for k in (kernel[0], kernel[3])]
+    assert score.value == pytest.approx(float(sum(within) - 2 * kernel[1].mean()), rel=1e-4)
 
 
 def test_one_sample_set_has_no_deviation(tmp_path: Path) -> None:

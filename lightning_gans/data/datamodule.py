@@ -9,11 +9,12 @@ from typing import Any, Generic, Literal, TypeVar, get_args
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_gans.data.position import get_position, set_position
 from lightning_gans.data.sampler import EvaluationSampler, RoundSampler
-from lightning_gans.data.split import ImageSplit, Split
+from lightning_gans.data.split import Split
+from lightning_gans.data.weights import fingerprint_of, read_weights
 from lightning_gans.errors import InputError
 
 SplitName = Literal["train", "validation", "test"]
@@ -34,14 +35,22 @@ class SplitDataModule(LightningDataModule, ABC, Generic[AnySplit]):
         batch_size: Training samples per rank in one batch.
         seed: Key of the order of the training samples; together with the epoch it determines the order.
         evaluation_batch_size: Samples per rank in one validation, test or prediction batch.
+        sample_weights: File of how often each training sample shall be seen, relative to the others (see
+            `read_weights`); null for equally often. AdaGAN's `boost` writes such files.
     """
 
     sample_shape: tuple[int, ...]
     """(channels, height, width) of every image, (d,) of every point."""
     num_classes: int
-    """Number of different labels."""
+    """Number of different labels; 0 where there are none."""
 
-    def __init__(self, batch_size: int = 128, seed: int = 0, evaluation_batch_size: int = 1000) -> None:
+    def __init__(
+        self,
+        batch_size: int = 128,
+        seed: int = 0,
+        evaluation_batch_size: int = 1000,
+        sample_weights: str | None = None,
+    ) -> None:
         super().__init__()
         for argument, value in (("batch_size", batch_size), ("evaluation_batch_size", evaluation_batch_size)):
             if value < 1:
@@ -49,6 +58,7 @@ class SplitDataModule(LightningDataModule, ABC, Generic[AnySplit]):
         self.batch_size = batch_size
         self.seed = seed
         self.evaluation_batch_size = evaluation_batch_size
+        self.sample_weights = sample_weights
         self._splits: dict[str, AnySplit] = {}
         self._sampler: RoundSampler | None = None
         self._loaded_state: dict[str, Any] | None = None
@@ -114,12 +124,17 @@ class SplitDataModule(LightningDataModule, ABC, Generic[AnySplit]):
             seed=self.seed,
             rank=self._rank,
             world_size=self._world_size,
-            device=device,
+            device=split.device,
+            weights=None if self.sample_weights is None else read_weights(self.sample_weights, len(split)),
         )
         if self._loaded_state is not None:
             self._continue_from(self._loaded_state, self._sampler)
             self._loaded_state = None  # a later fit in this process starts at the beginning
-        return _loader(split, self._sampler)
+        return _loader(self.seen_in_training(split, self._sampler), self._sampler)
+
+    def seen_in_training(self, split: AnySplit, sampler: RoundSampler) -> Dataset[dict[str, Tensor]]:
+        """What training sees of its split: the samples as they are, unless a subclass changes some at random."""
+        return split
 
     def val_dataloader(self) -> Loader:
         """Give this rank's part of the validation samples, in order."""
@@ -154,6 +169,7 @@ class SplitDataModule(LightningDataModule, ABC, Generic[AnySplit]):
         if self._sampler is not None and self.trainer is not None:
             epoch, offset = get_position(self.trainer, self._sampler.epoch)
             state |= {"samples_per_step": self._sampler.block_size, "epoch": epoch, "offset": offset}
+            state["sample_weights"] = fingerprint_of(self._sampler.weights)
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -180,6 +196,11 @@ class SplitDataModule(LightningDataModule, ABC, Generic[AnySplit]):
                     "continued; restore it (samples per step = batch size x batches per step x ranks) or "
                     "resume from the end of an epoch."
                 )
+        if state.get("sample_weights", "none") != fingerprint_of(sampler.weights):
+            raise InputError(
+                "The checkpoint was trained with other sample weights than the file data.sample_weights "
+                f"({self.sample_weights}) holds now, so the run cannot be continued; restore the file."
+            )
         sampler.resume(state["epoch"], state["offset"])
         if self.trainer is not None:
             set_position(self.trainer, state["epoch"], state["offset"], rounds=len(sampler))
@@ -187,13 +208,16 @@ class SplitDataModule(LightningDataModule, ABC, Generic[AnySplit]):
         warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before")
 
 
-def _loader(split: Split, sampler: Sampler[Tensor]) -> Loader:
+def _loader(split: Dataset[dict[str, Tensor]], sampler: Sampler[Tensor]) -> Loader:
     # Each iterator draws a seed for workers even if there are none; an own generator keeps that draw out of
     # the global one, whose state must not depend on how often Lightning made an iterator.
     return DataLoader(split, sampler=sampler, batch_size=None, generator=torch.Generator())
 
 
-class ImageDataModule(SplitDataModule[ImageSplit]):
-    """Images and labels, served as ``{"image": uint8 (B, C, H, W), "label": int64 (B,)}``."""
+class ImageDataModule(SplitDataModule[AnySplit]):
+    """Images, served as ``{"image": uint8 (B, C, H, W)}`` and, where they have one, their ``"label": int64 (B,)``.
+
+    Every split has its images as ``images``.
+    """
 
     sample_shape: tuple[int, int, int]

@@ -51,7 +51,7 @@ def read_image(file: Path, shape: tuple[int, int, int], resize: bool = True) -> 
     channels, height, width = shape
     try:
         with Image.open(file) as opened:
-            image = _opaque(opened).convert("L" if channels == 1 else "RGB")
+            image = opaque(opened).convert("L" if channels == 1 else "RGB")
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{file} cannot be read as an image; remove it or repair it") from error
     if image.size != (width, height):
@@ -78,7 +78,7 @@ def read_folder(folder: Path, shape: tuple[int, int, int]) -> Tensor:
     return torch.stack([read_image(file, shape, resize=False) for file in files])
 
 
-def _opaque(image: "Image.Image") -> "Image.Image":
+def opaque(image: "Image.Image") -> "Image.Image":
     """The same picture in 8 bits without transparency: 16 bits scaled down, transparency laid on black."""
     from PIL import Image
 

@@ -1,42 +1,24 @@
 """Low-dimensional data whose density is known: mixtures of Gaussians."""
 
 from abc import abstractmethod
+from typing import Any
 
-from lightning_gans.data.datamodule import SplitDataModule, SplitName
-from lightning_gans.data.split import PointSplit
-from lightning_gans.errors import InputError
+import torch
+from torch import Tensor
+
+from lightning_gans.data.points import PointDataModule
 from lightning_gans.functional.densities import GaussianMixture, grid, ring
-from lightning_gans.randomness import keyed_generator
 
 
-class PointDataModule(SplitDataModule[PointSplit]):
-    """Points drawn once from a mixture, served as ``{"point": float32 (B, d), "label": int64 (B,)}``.
-
-    The points are the same whatever the run's seed is: seeds are compared on one data set. A label is the
-    mixture component that a point was drawn from.
+class MixtureDataModule(PointDataModule):
+    """Points drawn from a mixture of Gaussians; a point's label is the component that it was drawn from.
 
     Args:
-        train_size: Number of training points.
-        evaluation_size: Number of points of the validation and of the test split, each.
-        batch_size: Training points per rank in one batch.
-        seed: Key of the order of the training points; together with the epoch it determines the order.
-        evaluation_batch_size: Points per rank in one validation, test or prediction batch.
+        **kwargs: The arguments of `PointDataModule`.
     """
 
-    def __init__(
-        self,
-        train_size: int = 100_000,
-        evaluation_size: int = 10_000,
-        batch_size: int = 128,
-        seed: int = 0,
-        evaluation_batch_size: int = 10_000,
-    ) -> None:
-        super().__init__(batch_size, seed, evaluation_batch_size)
-        for argument, value in (("train_size", train_size), ("evaluation_size", evaluation_size)):
-            if value < 1:
-                raise InputError(f"{argument} is {value}, but a split needs at least one point; raise it.")
-        self.train_size = train_size
-        self.evaluation_size = evaluation_size
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.mixture = self.make_mixture()
         self.sample_shape = (self.mixture.dim,)
         self.num_classes = self.mixture.size
@@ -45,13 +27,16 @@ class PointDataModule(SplitDataModule[PointSplit]):
     def make_mixture(self) -> GaussianMixture:
         """The distribution that the points are drawn from."""
 
-    def load_split(self, name: SplitName) -> PointSplit:
-        """Draw one split; a function of its name and the mixture alone."""
-        size = self.train_size if name == "train" else self.evaluation_size
-        return PointSplit(*self.mixture.sample(size, keyed_generator("cpu", "points", name)))
+    def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw n points and their components."""
+        return self.mixture.sample(n, generator)
+
+    def log_density(self, points: Tensor) -> Tensor:
+        """The mixture's log density."""
+        return self.mixture.log_density(points)
 
 
-class Mixture(PointDataModule):
+class Mixture(MixtureDataModule):
     """Any mixture of Gaussians, written out; the defaults are f-GAN's (Nowozin et al. 2016, section 2.5).
 
     Args:
@@ -68,7 +53,7 @@ class Mixture(PointDataModule):
         weights: list[float] = [0.33, 0.67],  # noqa: B006 - plain data, never modified
         means: list[list[float]] = [[-1.0], [2.0]],  # noqa: B006
         standard_deviations: list[float] | list[list[float]] = [0.25, 2**0.5],  # noqa: B006
-        **kwargs: int,
+        **kwargs: Any,
     ) -> None:
         self.weights, self.means, self.standard_deviations = weights, means, standard_deviations
         super().__init__(**kwargs)
@@ -78,7 +63,7 @@ class Mixture(PointDataModule):
         return GaussianMixture(self.weights, self.means, self.standard_deviations)
 
 
-class Ring(PointDataModule):
+class Ring(MixtureDataModule):
     """Equally likely Gaussians on a circle in the plane.
 
     Args:
@@ -90,7 +75,7 @@ class Ring(PointDataModule):
 
     name = "ring"
 
-    def __init__(self, modes: int = 8, radius: float = 1.0, standard_deviation: float = 0.01, **kwargs: int) -> None:
+    def __init__(self, modes: int = 8, radius: float = 1.0, standard_deviation: float = 0.01, **kwargs: Any) -> None:
         self.modes, self.radius, self.standard_deviation = modes, radius, standard_deviation
         super().__init__(**kwargs)
 
@@ -99,7 +84,7 @@ class Ring(PointDataModule):
         return ring(self.modes, self.radius, self.standard_deviation)
 
 
-class Grid(PointDataModule):
+class Grid(MixtureDataModule):
     """Equally likely Gaussians on a square grid in the plane, centred at the origin.
 
     Args:
@@ -111,7 +96,7 @@ class Grid(PointDataModule):
 
     name = "grid"
 
-    def __init__(self, side: int = 5, spacing: float = 2.0, standard_deviation: float = 0.05, **kwargs: int) -> None:
+    def __init__(self, side: int = 5, spacing: float = 2.0, standard_deviation: float = 0.05, **kwargs: Any) -> None:
         self.side, self.spacing, self.standard_deviation = side, spacing, standard_deviation
         super().__init__(**kwargs)
 

@@ -12,10 +12,13 @@ from typing import Any, Literal, get_args
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from lightning_gans.data.datamodule import ImageDataModule, SplitName
 from lightning_gans.data.digits import load_digits_split
 from lightning_gans.data.idx import MNIST_SHA256, SHAPES, read_idx
+from lightning_gans.data.labelled import Labelled, PartlyLabelled
+from lightning_gans.data.sampler import RoundSampler
 from lightning_gans.data.split import ImageSplit
 from lightning_gans.errors import InputError
 
@@ -25,7 +28,7 @@ _TRAINING_IMAGES = 60000
 _TIMEOUT_SECONDS = 10.0
 
 
-class MNIST(ImageDataModule):
+class MNIST(ImageDataModule[ImageSplit]):
     """Handwritten digits (LeCun et al. 1998), or one of the two datasets published in the same format.
 
     The 60,000 training images give the training split and, from their end, the validation split. The 10,000
@@ -46,6 +49,9 @@ class MNIST(ImageDataModule):
             on the fallback say nothing about the dataset. A damaged file is always an error.
         seed: Key of the order of the training images; together with the epoch it determines the order.
         evaluation_batch_size: Images per rank in one validation, test or prediction batch.
+        sample_weights: File of how often each training image shall be seen; null for equally often.
+        labelled: For semi-supervised learning: which training images have a label; they are shown beside the
+            unlabelled ones in every batch. Null if labels play no part in training.
     """
 
     sample_shape = (1, 28, 28)
@@ -61,8 +67,10 @@ class MNIST(ImageDataModule):
         fallback: Literal["digits"] | None = None,
         seed: int = 0,
         evaluation_batch_size: int = 1000,
+        sample_weights: str | None = None,
+        labelled: Labelled | None = None,
     ) -> None:
-        super().__init__(batch_size, seed, evaluation_batch_size)
+        super().__init__(batch_size, seed, evaluation_batch_size, sample_weights)
         if dataset not in get_args(DatasetName):
             raise InputError(f"There is no dataset {dataset!r}; choose one of {', '.join(get_args(DatasetName))}.")
         if fallback not in ("digits", None):
@@ -72,11 +80,14 @@ class MNIST(ImageDataModule):
                 f"validation_size is {validation_size}, but it is taken from the {_TRAINING_IMAGES} training "
                 f"images; choose 1 to {_TRAINING_IMAGES - 1}."
             )
+        if labelled is not None and sample_weights is not None:
+            raise InputError("data.labelled and data.sample_weights cannot be combined; leave one of them out")
         self.root = root
         self.dataset = dataset
         self.validation_size = validation_size
         self.download = download
         self.fallback = fallback
+        self.labelled = labelled
         self._download_error = ""
 
     @property
@@ -113,6 +124,15 @@ class MNIST(ImageDataModule):
         border = _TRAINING_IMAGES - self.validation_size
         part = slice(border) if name == "train" else slice(border, None)
         return ImageSplit(images[part], labels[part])
+
+    @cached_property
+    def labelled_places(self) -> Tensor | None:
+        """Places of the labelled images in the training split, int64 (n,); None if labels play no part."""
+        return None if self.labelled is None else self.labelled.places(self.split("train").labels, self.num_classes)
+
+    def seen_in_training(self, split: ImageSplit, sampler: RoundSampler) -> Dataset[dict[str, Tensor]]:
+        """The training images; with labelled ones beside them, if that is asked for."""
+        return split if self.labelled_places is None else PartlyLabelled(split, self.labelled_places, sampler)
 
     # ---- files
 

@@ -10,18 +10,46 @@ from lightning_gans.errors import InputError
 from lightning_gans.randomness import keyed_generator
 
 
-def epoch_order(size: int, seed: int, epoch: int) -> Tensor:
+def epoch_order(size: int, seed: int, epoch: int, weights: Tensor | None = None) -> Tensor:
     """Give the order of the training images in one epoch.
 
     Args:
         size: Number of images.
         seed: Key of the whole run's order.
         epoch: Number of the epoch, from 0.
+        weights: How often each image shall be seen on average, float64 (size,), 0 or more and summing to 1; None for
+            equally often.
 
     Returns:
-        A permutation of 0 to ``size - 1`` (int64), a pure function of the arguments.
+        A permutation of 0 to ``size - 1`` (int64), a pure function of the arguments. With weights w, of ``size``
+        images in which image i occurs ``size`` w_i times, rounded up or down by chance (`systematic_sample`).
     """
-    return torch.randperm(size, generator=keyed_generator("cpu", seed, "order of epoch", epoch))
+    order = torch.randperm(size, generator=keyed_generator("cpu", seed, "order of epoch", epoch))
+    if weights is None:
+        return order
+    return systematic_sample(weights, keyed_generator("cpu", seed, "images of epoch", epoch))[order]
+
+
+def systematic_sample(weights: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw N of N items by their weights, with the least variance there is: one uniform number for all of them.
+
+    The items are laid out on [0, 1) in segments of their weights, and taken at (i + u)/N for i = 0 to N - 1. So item i
+    occurs floor(N w_i) or ceil(N w_i) times and N w_i times on average; one of weight 0 never does, and equal
+    weights give every item once.
+
+    Args:
+        weights: w, float64 (N,), 0 or more and summing to 1.
+        generator: Gives u.
+
+    Returns:
+        Items in ascending order, int64 (N,).
+    """
+    size = len(weights)
+    edges = weights.cumsum(0)
+    start = torch.rand((), dtype=torch.float64, generator=generator)
+    places = (torch.arange(size, dtype=torch.float64) + start) / size * edges[-1]
+    # a place on an edge belongs to the segment that begins there; rounding must not reach beyond the last one
+    return torch.searchsorted(edges, places, right=True).clamp_max(int(weights.nonzero()[-1]))
 
 
 class RoundSampler(Sampler[Tensor]):
@@ -41,6 +69,7 @@ class RoundSampler(Sampler[Tensor]):
         rank: This process, 0 to ``world_size - 1``.
         world_size: Number of processes.
         device: Where the indices shall lie; an epoch's order is moved there once.
+        weights: How often each image shall be seen (see `epoch_order`); None for once in every epoch.
     """
 
     def __init__(
@@ -53,8 +82,10 @@ class RoundSampler(Sampler[Tensor]):
         rank: int = 0,
         world_size: int = 1,
         device: torch.device | str = "cpu",
+        weights: Tensor | None = None,
     ) -> None:
         self.size = size
+        self.weights = weights
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
@@ -90,7 +121,7 @@ class RoundSampler(Sampler[Tensor]):
         # may make iterators that it never uses.
         epoch = self.epoch
         offset = self._resumed[1] if self._resumed and self._resumed[0] == epoch else 0
-        order = epoch_order(self.size, self.seed, epoch).to(self.device)
+        order = epoch_order(self.size, self.seed, epoch, self.weights).to(self.device)
         for index in range(offset, len(self)):
             block = order[index * self.block_size : (index + 1) * self.block_size]
             yield block.view(self.batches_per_step, self.world_size, -1)[:, self.rank].reshape(-1)

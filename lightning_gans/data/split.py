@@ -25,12 +25,18 @@ class Split(Dataset[dict[str, Tensor]], ABC):
     def to(self, device: torch.device | str) -> Self:
         """Give the split on ``device``; no copy is made if it lies there already."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where the split lies, and index tensors are best."""
+        return next(iter(self.columns.values())).device
+
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
     def __getitem__(self, index: Tensor) -> dict[str, Tensor]:
         """Give the batch of ``index``, shape (B,): each column's entries, shape (B, ...)."""
-        return {name: column[index.to(column.device)] for name, column in self.columns.items()}
+        # for bytes on a CPU ten times as fast as column[index]
+        return {name: column.index_select(0, index.to(column.device)) for name, column in self.columns.items()}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,112 @@
+"""What the codes mean in the words of known attributes, at every validation and in `test`."""
+
+import csv
+from collections.abc import Sequence
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lightning_gans.callbacks.protocol import log_by_clock, protocol_of_run, trained_steps, write_scores
+from lightning_gans.callbacks.publish import publish
+from lightning_gans.data import ImageDataModule
+from lightning_gans.errors import InputError
+from lightning_gans.figures import attribute_figure
+from lightning_gans.files import atomic_path
+from lightning_gans.metrics import AttributeInformation, AttributeTable
+from lightning_gans.objectives import InfoGAN
+from lightning_gans.pictures import save_png
+from lightning_gans.runs import SAMPLES, run_folder
+
+CHUNK = 1000
+
+
+class AttributePanel(Callback):
+    """Lets Q read the codes of held-out images, and asks how much they tell about the images' attributes.
+
+    For data with binary attributes, as CelebA's forty, and objectives with codes:
+
+    - attribute_information/<code>: of all attributes the largest (I - b) / (H - b), I being the mutual information of
+      code and attribute, H the attribute's entropy, b what an independent code would show on average in as many
+      images. 1 if the code decides the attribute, 0 if it knows about none. A maximum over many attributes
+      lies a little above 0 by chance; by how much, the table tells (chance_deviation_nats).
+
+    The table of all codes and attributes is written to ``attributes_validation.csv`` and ``attributes_test.csv`` in
+    the run folder, and drawn in ``samples/``. Attributes are used to measure, never to train.
+
+    Args:
+        images: Held-out images that are read, the first ones; null for all.
+        bins: Bins for each dimension of a continuous code, equally likely under its prior.
+    """
+
+    def __init__(self, images: int | None = 10_000, bins: int = 10):
+        if images is not None and images < 1:
+            raise InputError(f"attributes.images is {images}, but must be 1 or more, or null for all")
+        if bins < 2:
+            raise InputError(f"attributes.bins is {bins}, but must be 2 or more")
+        self.images = images
+        self.bins = bins
+        self._measured_step = -1
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure on the validation images, and log under the game's clock."""
+        if not trainer.sanity_checking and (values := self._measure(trainer, pl_module, "validation")):
+            log_by_clock(pl_module, values)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the final state, unless the last validation was of it."""
+        if trainer.limit_val_batches and self._measured_step != trainer.global_step:
+            values = self._measure(trainer, pl_module, "validation")
+            for logger in trainer.loggers if values else ():
+                logger.log_metrics(values, step=trainer.global_step)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure on the test images, and log."""
+        if values := self._measure(trainer, pl_module, "test"):
+            pl_module.log_dict(values, sync_dist=True)
+
+    def _measure(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+        data = getattr(trainer, "datamodule", None)
+        names = getattr(data, "attribute_names", None)
+        if not isinstance(module, InfoGAN) or not isinstance(data, ImageDataModule) or not names:
+            return {}
+        self._measured_step = trainer.global_step
+        table = self._table(trainer, module, data, list(names), stage)
+        scores = [(f"attribute_information/{code}", share) for code, (_, share) in table.best().items()]
+        protocol = protocol_of_run(trainer, module, stage) | {"n_scored": table.images}
+        if module.latent.continuous:
+            protocol["bins"] = self.bins
+        write_scores(trainer, module, scores, protocol)
+        self._show(trainer, module, table, stage)
+        return {f"{stage}/{name}": value for name, value in scores}
+
+    @torch.no_grad()
+    def _table(
+        self, trainer: Trainer, module: InfoGAN, data: ImageDataModule, names: Sequence[str], stage: str
+    ) -> AttributeTable:
+        split = data.split(stage)
+        n = len(split) if self.images is None else min(self.images, len(split))
+        metric = AttributeInformation(module.latent, list(names), self.bins).to(module.device)
+        for index in torch.arange(trainer.global_rank, n, trainer.world_size).split(CHUNK):
+            batch = split[index]
+            posterior = module.encode(batch["image"].to(module.device))
+            metric.update(posterior, batch["attributes"].to(module.device))
+        return metric.compute()
+
+    def _show(self, trainer: Trainer, module: InfoGAN, table: AttributeTable, stage: str) -> None:
+        folder = run_folder(trainer)
+        if folder is None or not trainer.is_global_zero:
+            return
+        step = trained_steps(trainer, module)
+        with (
+            atomic_path(folder / f"attributes_{stage}.csv") as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            rows = [{"step": step} | record for record in table.records()]
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        title = f"what codes tell about attributes of {table.images} {stage} images, after {step} steps"
+        picture = attribute_figure(table.shares, table.codes, table.attributes, title)
+        path = folder / SAMPLES / f"step={step:06d}_attributes_{stage}.png"
+        save_png(picture, path)
+        publish(trainer, f"attributes_{stage}", path, picture)

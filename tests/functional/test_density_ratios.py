@@ -1,0 +1,131 @@
+"""Density ratios of pairs of Gaussians, whose ratio is known."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_gans.errors import InputError
+from lightning_gans.functional import density_ratios, f_divergences, kernel_ratios
+from lightning_gans.functional.kernel_ratios import GaussianKernels
+
+
+def points(n: int, mean: float, deviation: float, seed: int, dim: int = 1) -> Tensor:
+    random = torch.Generator().manual_seed(seed)
+    return mean + deviation * torch.randn(n, dim, dtype=torch.float64, generator=random)
+
+
+P, Q = points(2000, 0.5, 0.7, 0), points(2000, 0.0, 1.0, 1)
+
+
+def truth(x: Tensor) -> Tensor:
+    """N(0.5, 0.7²) over N(0, 1)."""
+    log_p = torch.distributions.Normal(0.5, 0.7).log_prob(x)
+    return (log_p - torch.distributions.Normal(0.0, 1.0).log_prob(x))[:, 0].exp()
+
+
+def error(found: Tensor, at: Tensor) -> float:
+    """Root of E_Q[(r̂ - r)²] / E_Q[r²]."""
+    exact = truth(at)
+    return float(((found - exact).square().mean() / exact.square().mean()).sqrt())
+
+
+def test_a_constant_is_far_from_the_truth() -> None:
+    assert error(torch.ones(len(Q)), Q) > 0.5
+
+
+def test_classification_finds_the_ratio_also_from_unequal_numbers() -> None:
+    assert error(density_ratios.class_probability(P, Q)(Q), Q) < 0.1
+    # without the prior's correction every ratio would be four times too small
+    assert error(density_ratios.class_probability(P[:500], Q)(Q), Q) < 0.2
+
+
+@pytest.mark.parametrize("name", ["kl", "reverse_kl", "squared_hellinger", "jeffrey", "le_cam"])
+def test_every_divergences_critic_knows_the_ratio(name: str) -> None:
+    assert error(density_ratios.f_divergence(f_divergences.get(name), P, Q)(Q), Q) < 0.12
+
+
+def test_classification_is_the_critic_of_a_gan_and_of_jensen_shannon() -> None:
+    by_classes = density_ratios.class_probability(P, Q).weights
+    for name in ("gan", "jensen_shannon"):
+        # both means are of the same weight, and a ridge twice as heavy against JS's bound of half the size
+        found = density_ratios.f_divergence(f_divergences.get(name), P, Q).weights
+        assert torch.allclose(found, by_classes, atol=1e-4)
+
+
+def test_the_kl_critics_ratio_has_the_moments_of_p() -> None:
+    ratio = density_ratios.f_divergence(f_divergences.get("kl"), P, Q, ridge=0.0)
+    phi = density_ratios.quadratic_features
+    weighted = (ratio(Q)[:, None] * phi(Q)).mean(0)
+    assert torch.allclose(weighted, phi(P).mean(0), atol=1e-5)
+    assert weighted[0].item() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_closed_form_of_least_squares_is_where_direct_minimisation_ends() -> None:
+    kernels = GaussianKernels(P[:10], 0.5)
+    closed = kernel_ratios.least_squares(P, Q, kernels, ridge=0.1).weights
+    weights = torch.zeros(10, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weights], max_iter=500, tolerance_grad=1e-12, tolerance_change=1e-16, line_search_fn="strong_wolfe"
+    )
+
+    def value() -> Tensor:
+        optimizer.zero_grad()
+        found = (kernels(Q) @ weights).square().mean() / 2 - (kernels(P) @ weights).mean()
+        loss = found + 0.1 * weights.square().sum() / 2
+        loss.backward()
+        return loss
+
+    optimizer.step(value)
+    assert torch.allclose(closed, weights.detach(), atol=1e-6)
+
+
+def test_cross_validated_least_squares_find_the_ratio_and_are_never_negative() -> None:
+    ratio, bandwidth, ridge = kernel_ratios.cross_validated_least_squares(P[:1000], Q[:1000], centres=50)
+    assert error(ratio(Q), Q) < 0.2
+    assert (ratio(torch.linspace(-50, 50, 1000, dtype=torch.float64)[:, None]) >= 0).all()
+    assert bandwidth > 0 and ridge > 0
+
+
+def test_the_score_of_least_squares_ranks_ratios_as_their_distance_to_the_truth_does() -> None:
+    far, near = (lambda x: torch.ones(len(x))), truth
+    score = kernel_ratios.least_squares_score
+    # E_Q[r̂²]/2 - E_P[r̂] = E_Q[(r̂ - r)²]/2 - E_Q[r²]/2
+    expected = float((1 - truth(Q)).square().mean()) / 2
+    assert score(far, P, Q) - score(near, P, Q) == pytest.approx(expected, abs=0.06)
+
+
+def test_moment_matching_finds_the_ratio_at_qs_points() -> None:
+    p, q = P[:800], Q[:800]
+    ratio = kernel_ratios.moment_matching(p, q, bandwidth=0.5, iterations=500)
+    assert error(ratio, q) < 0.25
+    assert (ratio >= 0).all()
+
+
+def test_moment_matching_brings_the_kernel_means_together_within_its_bounds() -> None:
+    p, q = P[:300], Q[:300]
+    kernels = GaussianKernels(q, 0.5)
+
+    def mmd(ratio: Tensor) -> float:
+        cross = kernels(p).mean(0)
+        return float(ratio @ kernels(q) @ ratio / len(q) ** 2 - 2 * ratio @ cross / len(q)) + float(
+            GaussianKernels(p, 0.5)(p).mean()
+        )
+
+    free, bounded = (kernel_ratios.moment_matching(p, q, 0.5, largest) for largest in (1000.0, 1.2))
+    assert mmd(free) < 0.02 * mmd(torch.ones(300, dtype=torch.float64))
+    assert mmd(free) < mmd(bounded)
+    assert bounded.max() == 1.2
+
+
+def test_features_of_the_plane_are_all_products_up_to_the_second_order() -> None:
+    found = density_ratios.quadratic_features(torch.tensor([[2.0, 3.0]]))
+    assert found.tolist() == [[1, 2, 3, 4, 6, 9]]
+
+
+def test_what_has_no_ratio_is_refused() -> None:
+    with pytest.raises(InputError, match="total_variation tells which density is larger"):
+        density_ratios.f_divergence(f_divergences.get("total_variation"), P, Q)
+    with pytest.raises(InputError, match="in one space"):
+        density_ratios.class_probability(P, torch.zeros(5, 2))
+    with pytest.raises(InputError, match="5-fold cross-validation needs as many samples"):
+        kernel_ratios.cross_validated_least_squares(P[:3], Q)

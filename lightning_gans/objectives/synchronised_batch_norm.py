@@ -24,7 +24,7 @@ class SumOverRanks(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         """The sum again: every rank's loss depends on every rank's part."""
         total: Tensor = SumOverRanks.apply(gradient)  # itself differentiable, for gradient penalties
         return total

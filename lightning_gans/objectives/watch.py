@@ -42,9 +42,13 @@ class LossWatch:
         if not broken:
             return
         player = min(broken, key=lambda name: broken[name])
+        players = list(self._last_finite)
+        # a game of one player has the option itself
+        options = (
+            [f"--model.updates.{name}_clip_norm" for name in players] if len(players) > 1 else ["--model.clip_norm"]
+        )
         last = ", ".join(f"{name} {value.item():.4g}" for name, value in self._last_finite.items())
         raise NonFiniteLoss(
             f"the {player}'s loss was not finite in step {broken[player] + 1} (last finite losses: {last}); lower "
-            "the players' learning rates, or limit a gradient with --model.updates.discriminator_clip_norm or "
-            "--model.updates.generator_clip_norm"
+            f"the players' learning rates, or limit a gradient with {' or '.join(options)}"
         )

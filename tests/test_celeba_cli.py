@@ -117,12 +117,16 @@ def test_traverse_encode_and_sample_need_the_checkpoint_alone(checkpoint: Path, 
     traverse = ["traverse", "--ckpt_path", str(checkpoint), "--out", str(checkpoint.parent / "axes")]
     assert main(traverse) == 0
     assert len(list((checkpoint.parent / "axes").glob("*.png"))) >= 10
-    photographs = celeba_root / "celeba" / "img_align_celeba"
+    lists = (celeba_root / "celeba" / "list_eval_partition.txt").read_text().splitlines()
+    of_validation = next(line.split()[0] for line in lists if line.split()[1] == "1")
+    photograph = str(celeba_root / "celeba" / "img_align_celeba" / of_validation)
     by_split, by_file = checkpoint.parent / "split.csv", checkpoint.parent / "files.csv"
     assert main(["encode", "--ckpt_path", str(checkpoint), "--split", "validation", "--out", str(by_split)]) == 0
-    assert main(["encode", "--ckpt_path", str(checkpoint), str(photographs / "000001.jpg"), "--out", str(by_file)]) == 0
+    assert main(["encode", "--ckpt_path", str(checkpoint), photograph, "--out", str(by_file)]) == 0
     assert {"c0", "c9", "c0.probabilities[9]"} <= set(table_in(by_split)[0])
-    assert len(table_in(by_file)) == 1
+    # a photograph is cropped and resized as those in training were
+    (alone,), first = table_in(by_file), table_in(by_split)[0]
+    assert alone.pop(next(iter(alone))) != first.pop(next(iter(first))) and alone == first
     assert (
         main(["sample", "--ckpt_path", str(checkpoint), "-n", "4", "--codes.c3", "7", "--out", str(by_file.parent)])
         == 0

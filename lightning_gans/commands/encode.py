@@ -1,5 +1,6 @@
 """``encode``: the codes of images, with the parameters of Q's posterior."""
 
+import contextlib
 import csv
 import json
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_gans.checkpoint import load_data
+from lightning_gans.checkpoint import configuration, load_data, read_checkpoint
 from lightning_gans.commands.options import CommandParser, load, out_folder
 from lightning_gans.data import ImageDataModule
 from lightning_gans.data.image_files import find_images, read_image
+from lightning_gans.data.preprocessing import Preprocessing, Unreadable
 from lightning_gans.errors import InputError
 from lightning_gans.files import atomic_path
 from lightning_gans.objectives import InfoGAN
@@ -19,8 +21,9 @@ from lightning_gans.traversal import matching_of
 
 DESCRIPTION = """Read the latent codes of images.
 
-IMAGES are image files or folders of them (converted to the model's size and number of channels, 16 bits
-scaled to 8, transparency laid on black), or with --split the images of a split of the run's own data.
+IMAGES are image files or folders of them (read as the files that the model was trained on were, cropped and
+resized; else converted to the model's size and number of channels, 16 bits scaled to 8, transparency laid on
+black), or with --split the images of a split of the run's own data.
 Writes one record for each image: the category with its probabilities, or the mean and standard deviation
 of each continuous code; and the class that the category was matched to, where the run has measured it.
 The file is --out (by default codes.csv in the checkpoint's run folder); its suffix, .csv or .json, chooses
@@ -55,11 +58,34 @@ def main(args: list[str]) -> None:
             raise InputError(f"the checkpoint {options.ckpt_path} holds a model of points, not of images")
         files = find_images(options.images)
         names = [str(file) for file in files]
-        images = torch.stack([read_image(file, module.generator.sample_shape) for file in files])
+        preprocessing = preprocessing_of(options.ckpt_path)
+        images = torch.stack([read(file, module.generator.sample_shape, preprocessing) for file in files])
     posterior = torch.cat([module.encode(part.to(module.device)).cpu() for part in images.split(1000)])
     records = code_records(module, posterior, names)
     write(records, out)
     print(f"{len(records)} images encoded to {out}")
+
+
+def preprocessing_of(checkpoint: Path) -> Preprocessing | None:
+    """What was done to the image files that a model was trained on; None where its data were no files."""
+    arguments = configuration(read_checkpoint(checkpoint), checkpoint)["data"].get("init_args", {})
+    if "crop" not in arguments:
+        return None
+    return Preprocessing(arguments["size"], arguments["crop"], arguments.get("channels", 3))
+
+
+def read(file: Path, shape: tuple[int, ...], preprocessing: Preprocessing | None) -> Tensor:
+    """An image as the model's own data are read; one of the model's size, as samples are, just as it is."""
+    from PIL import Image
+
+    if preprocessing is not None:
+        with contextlib.suppress(OSError), Image.open(file) as image:
+            if image.size != (shape[2], shape[1]):
+                try:
+                    return torch.from_numpy(preprocessing(file.read_bytes()))
+                except Unreadable as error:
+                    raise InputError(f"{file} cannot be encoded: {error}") from error
+    return read_image(file, shape)  # type: ignore[arg-type]
 
 
 def code_records(module: InfoGAN, posterior: Tensor, names: list[str]) -> list[dict[str, Any]]:

@@ -1,0 +1,138 @@
+"""``boost``: several generators as one mixture, each an ordinary run (AdaGAN and what it is compared with)."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lightning_gans.callbacks import Interrupted
+from lightning_gans.commands.boosting_options import RECORD, Boosting, Command
+from lightning_gans.commands.boosting_runs import Fit, Runs, Stage
+from lightning_gans.errors import InputError
+from lightning_gans.files import atomic_path
+from lightning_gans.functional import boosting
+from lightning_gans.runs import CHECKPOINTS, CONFIG, FINISHED, lock, versions, write_json
+
+
+def main(args: list[str], fit: Fit) -> None:
+    """Run the command.
+
+    Args:
+        args: Its arguments.
+        fit: Runs `fit` with its arguments.
+    """
+    command = Command(args)
+    folder, settings = command.folder(), command.settings
+    runs = Runs(folder, command.write_configs(folder), command.seed, fit)
+    say(f"writing to {folder}")
+    held = lock(folder)
+    try:
+        stages = _SEQUENCES[command.plan.method](command.plan, runs, lambda: _record(folder, settings, runs.stages))
+    except Interrupted as stop:
+        say(f"{stop}; saved. The same command goes on from here")
+        raise SystemExit(128 + stop.signal_number) from None
+    except (InputError, SystemExit):
+        if not versions(folder / "component_01"):
+            shutil.rmtree(folder)  # bad input: nothing has begun
+        raise
+    finally:
+        if held is not None:  # None on other ranks, which write nothing
+            held.close()
+    final = stages[-1].mixture_run
+    assert final is not None
+    for name in (f"{CHECKPOINTS}/last.ckpt", CONFIG):
+        with atomic_path(folder / name) as temporary:
+            shutil.copyfile(final / name, temporary)
+    _record(folder, settings, stages)
+    write_json(folder / FINISHED, {"components": len(stages)})
+    print(_table(json.loads((folder / RECORD).read_text())))
+    if all(stage.score is None for stage in stages):
+        say(
+            f"note: no run was scored by {command.plan.measure}; give the name of a validation's score as boost.measure"
+        )
+    print(f"the mixture: {folder / CHECKPOINTS / 'last.ckpt'}")
+
+
+# ---- the methods
+
+
+def _boosted(plan: Boosting, runs: Runs, record: Callable[[], None]) -> list[Stage]:
+    """AdaGAN, algorithm 1."""
+    weights: list[float] = []
+    for t in range(1, plan.components + 1):
+        beta = plan.component_weight(t)
+        say(f"component {t} of {plan.components}, β = {beta:.3g}")
+        file, data_weights = None, None
+        if t > 1:
+            file, data_weights = runs.reweigh(t, runs.stages[-1].mixture_run, lambda h, b=beta: plan.rule(h, b))  # type: ignore[misc]
+        runs.component(t, file)
+        weights = boosting.extend_mixture(weights, beta)
+        stage = Stage(t, beta, weights, data_weights)
+        runs.add(stage, plan.measure)
+        record()
+        say(f"classifier of the data and the mixture of {t}")
+        runs.mixture(stage, list(range(1, t + 1)), plan.classifier, plan.measure)
+        record()
+    return runs.stages
+
+
+def _ensemble(plan: Boosting, runs: Runs, record: Callable[[], None]) -> list[Stage]:
+    """Independent components, mixed equally (the paper's Ensemble; bagging in its code)."""
+    _independent(plan, runs, record)
+    count = plan.components
+    runs.stages[-1].weights = [1 / count] * count
+    say(f"classifier of the data and the mixture of {count}")
+    runs.mixture(runs.stages[-1], list(range(1, count + 1)), plan.classifier, plan.measure)
+    return runs.stages
+
+
+def _best_of(plan: Boosting, runs: Runs, record: Callable[[], None]) -> list[Stage]:
+    """The best of independent components."""
+    _independent(plan, runs, record)
+    best = runs.best(plan.measure)
+    say(f"the best by {plan.measure} is component {best}")
+    runs.stages[-1].weights = [1.0]
+    runs.mixture(runs.stages[-1], [best], plan.classifier, plan.measure)
+    runs.stages[-1].chosen = best
+    return runs.stages
+
+
+def _independent(plan: Boosting, runs: Runs, record: Callable[[], None]) -> None:
+    runs.independent(plan.components, plan.processes)
+    for t in range(1, plan.components + 1):
+        runs.add(Stage(t, boosting.component_weight(t), [], None), plan.measure)
+    record()
+
+
+_SEQUENCES = {"boosted": _boosted, "ensemble": _ensemble, "best_of": _best_of}
+
+
+# ---- the record
+
+
+def _record(folder: Path, settings: dict[str, Any], stages: list[Stage]) -> None:
+    write_json(folder / RECORD, {"settings": settings, "stages": [stage.plain() for stage in stages]})
+
+
+def _table(record: dict[str, Any]) -> str:
+    """One line for each component."""
+    measure = record["settings"]["boost"]["measure"]
+    cells = [["component", "β", "λ", "data used", f"{measure} alone", f"{measure} of the mixture"]]
+    cells += [
+        [
+            f"{stage['component']}",
+            f"{stage['beta']:.3g}",
+            *("–" if stage[key] is None else f"{stage[key]:.3g}" for key in ("multiplier", "effective_share")),
+            *("–" if stage[key] is None else f"{stage[key]:.4g}" for key in ("score", "mixture_score")),
+        ]
+        for stage in record["stages"]
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
+def say(message: str) -> None:
+    """Tell a person something that is no result, on stderr."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,59 @@
+"""AdaGAN's coverage C."""
+
+import pytest
+import torch
+
+from lightning_gans.errors import InputError
+from lightning_gans.functional.densities import GaussianMixture
+from lightning_gans.metrics import mass_coverage
+
+TWO = GaussianMixture([0.5, 0.5], [[-5.0, 0.0], [5.0, 0.0]], [1.0, 1.0])
+
+
+def draw(mixture: GaussianMixture, n: int, seed: int) -> torch.Tensor:
+    return mixture.sample(n, torch.Generator().manual_seed(seed))[0]
+
+
+def test_exact_samples_cover_near_95_percent():
+    found = mass_coverage(draw(TWO, 1500, 0), draw(TWO, 5000, 1))
+    assert 0.9 < found.coverage < 0.97
+    # the kernel estimate is close to the density: the entropy is 1 + log 2 pi + log 2
+    assert found.log_likelihood == pytest.approx(-3.531, abs=0.15)
+
+
+def test_a_model_of_one_mode_of_two_covers_half():
+    one = GaussianMixture([1.0], [[5.0, 0.0]], [1.0])
+    assert mass_coverage(draw(one, 1500, 0), draw(TWO, 5000, 1)).coverage == pytest.approx(0.47, abs=0.03)
+
+
+def test_a_model_elsewhere_covers_nothing_and_a_far_wider_one_everything():
+    elsewhere = GaussianMixture([1.0], [[0.0, 100.0]], [1.0])
+    assert mass_coverage(draw(elsewhere, 1500, 0), draw(TWO, 1000, 1)).coverage == 0
+    wide = GaussianMixture([1.0], [[0.0, 0.0]], [20.0])
+    assert mass_coverage(draw(wide, 1500, 0), draw(TWO, 1000, 1)).coverage == 1
+
+
+def test_coverage_does_not_change_with_the_unit():
+    generated, real = draw(TWO, 1500, 0), draw(TWO, 1000, 1)
+    one, other = mass_coverage(generated, real), mass_coverage(generated * 1e-3, real * 1e-3)
+    assert other.coverage == one.coverage
+    assert other.bandwidth == pytest.approx(one.bandwidth * 1e-3)
+
+
+def test_a_collapsed_and_a_broken_model_have_a_number():
+    assert mass_coverage(torch.zeros(1500, 2), draw(TWO, 1000, 1)).coverage == 0
+    assert mass_coverage(torch.full((1500, 2), torch.nan), draw(TWO, 1000, 1)).coverage == 0
+
+
+@pytest.mark.parametrize(
+    ("generated", "real", "level", "words"),
+    [
+        (torch.zeros(20, 2), torch.zeros(5, 2), 0.95, "30 generated points"),
+        (torch.zeros(90, 2), torch.zeros(5, 3), 0.95, "one dimension"),
+        (torch.zeros(90, 2), torch.zeros(0, 2), 0.95, "one dimension"),
+        (torch.zeros(90, 2), torch.zeros(5, 2), 1.0, "must lie in"),
+    ],
+)
+def test_what_has_no_coverage_is_refused(generated, real, level, words):
+    with pytest.raises(InputError, match=words):
+        mass_coverage(generated, real, level)

@@ -1,0 +1,220 @@
+"""``boost`` from the command line: the sequence of runs, its continuation, and the mixture as a checkpoint."""
+
+import csv
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+import yaml
+
+from lightning_gans import cli
+from lightning_gans.__main__ import main
+from lightning_gans.callbacks import GracefulStop
+from lightning_gans.checkpoint import load_module
+from lightning_gans.metrics import read_scores
+from lightning_gans.objectives import AdaGAN
+from lightning_gans.runs import is_finished, lock
+
+TINY = Path(__file__).parent / "conf" / "boost.yaml"
+
+
+def boost(runs: Path, *args: str) -> int:
+    return main(["boost", "--config", str(TINY), "--runs", str(runs), *args])
+
+
+def state(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def boosted(tmp_path_factory) -> Path:
+    """A boost folder made without interruption."""
+    runs = tmp_path_factory.mktemp("boosted")
+    assert boost(runs) == 0
+    return runs / "boost" / "version_0"
+
+
+@pytest.fixture(scope="module")
+def independent(tmp_path_factory) -> Path:
+    """The best of two, in its folder."""
+    runs = tmp_path_factory.mktemp("independent")
+    assert boost(runs, "--boost.method", "best_of", "--seed_everything", "3") == 0
+    return runs / "boost" / "version_0"
+
+
+# ---- what is made
+
+
+def test_a_mixture_is_made_of_runs_each_in_its_folder(boosted: Path):
+    for name in ("component_01", "component_02", "mixture_01", "mixture_02"):
+        assert is_finished(boosted / name / "version_0")
+    assert is_finished(boosted)
+    module = load_module(boosted / "checkpoints" / "last.ckpt")
+    assert isinstance(module, AdaGAN)
+    # the components in the mixture are those that were trained
+    for index in (0, 1):
+        trained = state(boosted / f"component_0{index + 1}" / "version_0")
+        own = module.generator.components[index].state_dict()
+        assert same(own, {n.removeprefix("generator."): w for n, w in trained.items() if n.startswith("generator.")})
+    assert module.latent.codes["component"].probs == [0.5, 0.5]
+
+
+def test_the_second_component_is_trained_on_other_data(boosted: Path):
+    weights = numpy.load(boosted / "weights" / "component_02.npy")
+    assert weights.shape == (60,) and weights.min() >= 0 and weights.sum() == pytest.approx(1)
+    assert weights.std() > 0
+    config = yaml.safe_load((boosted / "component_02" / "version_0" / "config.yaml").read_text())
+    assert config["data"]["init_args"]["sample_weights"] == str(boosted / "weights" / "component_02.npy")
+    # the weights are those of theorem 1 for the ratios of the first mixture's classifier
+    first = load_module(boosted / "mixture_01" / "version_0" / "checkpoints" / "last.ckpt")
+    from lightning_gans.checkpoint import load_data
+    from lightning_gans.functional.boosting import optimal_weights
+
+    data = load_data(boosted / "mixture_01" / "version_0" / "checkpoints" / "last.ckpt")
+    expected = optimal_weights(first.density_ratios(data.split("train")), 0.5)
+    assert weights.tolist() == pytest.approx(expected.weights.tolist())
+
+
+def test_the_record_has_a_line_for_each_component(boosted: Path, capsys):
+    stages = json.loads((boosted / "boost.json").read_text())["stages"]
+    assert [(s["component"], s["beta"], s["weights"]) for s in stages] == [(1, 1, [1]), (2, 0.5, [0.5, 0.5])]
+    assert stages[0]["multiplier"] is None and stages[1]["multiplier"] > 0
+    assert all(0 <= stage[key] <= 1 for stage in stages for key in ("score", "mixture_score"))
+    scores = read_scores(boosted / "component_02" / "version_0" / "scores.jsonl")
+    assert stages[1]["score"] == next(s.value for s in scores if s.metric == "density/coverage")
+
+
+def test_the_first_component_is_the_run_that_fit_would_make(boosted: Path, tmp_path: Path):
+    config = yaml.safe_load(TINY.read_text())
+    config.pop("boost")
+    (tmp_path / "plain.yaml").write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", str(tmp_path / "plain.yaml"), "--runs", str(tmp_path)]) == 0
+    assert same(state(tmp_path / "boost" / "version_0"), state(boosted / "component_01" / "version_0"))
+
+
+def test_the_best_of_independent_components_is_chosen_by_its_score(independent: Path):
+    stages = json.loads((independent / "boost.json").read_text())["stages"]
+    chosen = stages[-1]["chosen"]
+    assert stages[chosen - 1]["score"] == max(stage["score"] for stage in stages)
+    mixture = load_module(independent / "checkpoints" / "last.ckpt")
+    assert len(mixture.generator.components) == 1 and not mixture.latent.codes
+    first, second = (state(independent / f"component_0{t}" / "version_0") for t in (1, 2))
+    assert not same(first, second)
+    assert not (independent / "weights").exists()
+
+
+# ---- the mixture is a checkpoint like any other
+
+
+def test_sample_and_test_work_on_the_mixture_alone(boosted: Path, tmp_path: Path):
+    alone = tmp_path / "carried" / "last.ckpt"
+    alone.parent.mkdir()
+    shutil.copyfile(boosted / "checkpoints" / "last.ckpt", alone)
+    drawn = {}
+    for codes in ((), ("--codes.component", "0"), ("--codes.component", "1")):
+        assert main(["sample", "--ckpt_path", str(alone), "-n", "300", "--out", str(tmp_path), *codes]) == 0
+        with (tmp_path / "samples.csv").open() as file:
+            drawn[codes] = {tuple(row) for row in csv.reader(file)}
+    mixed, first, second = drawn.values()
+    # each point of the mixture is that of one of its components, for the same noise; about half of each
+    assert mixed <= first | second and not first & second
+    assert 110 < len(mixed & first) < 190
+    assert main(["test", "--ckpt_path", str(alone), "--trainer.accelerator", "cpu"]) == 0
+    found = {score.metric: score for score in read_scores(alone.parent / "scores.jsonl")}
+    assert found["density/coverage"].protocol["objective"] == "AdaGAN"
+    assert found["density/coverage"].protocol["split"] == "test"
+
+
+# ---- stopped and continued
+
+
+class Killed(BaseException):
+    """Nothing is saved, as at a power cut."""
+
+
+def stopped_at(runs: Path, step: int, kill: bool) -> int | str:
+    """Boost, but stop before the given step, counted over all runs of the sequence; how it ended."""
+    original, seen = GracefulStop.on_train_batch_start, []
+
+    def counting(self, *args) -> None:
+        seen.append(None)
+        if len(seen) == step + 1:
+            if kill:
+                raise Killed
+            self._received = signal.SIGTERM
+        original(self, *args)
+
+    held = []
+    end: int | str = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GracefulStop, "on_train_batch_start", counting)
+        patch.setattr(cli, "lock", lambda folder: held.append(lock(folder)) or held[-1])
+        try:
+            end = boost(runs)
+        except Killed:
+            end = "killed"
+        except SystemExit as exit_:
+            end = exit_.code
+    for file in held:  # as a process that ends gives up its locks
+        file.close()
+    return end
+
+
+@pytest.mark.parametrize(("step", "kill"), [(7, True), (12, False)], ids=["classifier killed", "component stopped"])
+def test_continued_in_the_middle_it_ends_in_the_same_weights(boosted: Path, tmp_path, capsys, step, kill):
+    assert stopped_at(tmp_path, step, kill) == ("killed" if kill else 128 + signal.SIGTERM)
+    assert ("The same command goes on from here" in capsys.readouterr().err) is not kill
+    folder = tmp_path / "boost" / "version_0"
+    first = folder / "component_01" / "version_0" / "checkpoints" / "last.ckpt"
+    trained = first.stat().st_mtime_ns
+    assert boost(tmp_path) == 0
+    assert first.stat().st_mtime_ns == trained, "a finished component was repeated"
+    assert [path.name for path in folder.parent.iterdir()] == ["version_0"]
+    assert same(state(folder), state(boosted))
+    records = [json.loads((own / "boost.json").read_text())["stages"] for own in (folder, boosted)]
+    assert records[0] == records[1]
+
+
+def test_other_settings_begin_a_new_version_and_a_finished_one_is_never_touched(boosted: Path, tmp_path: Path):
+    runs = tmp_path / "runs"
+    shutil.copytree(boosted.parent.parent, runs)
+    before = (runs / "boost" / "version_0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    assert boost(runs, "--boost.components", "1") == 0
+    assert (runs / "boost" / "version_0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+    stages = json.loads((runs / "boost" / "version_1" / "boost.json").read_text())["stages"]
+    assert len(stages) == 1
+
+
+# ---- bad input
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--boost.components", "0"], "boost.components is 0"),
+        (["--boost.beta", "1.5"], "boost.beta is 1.5"),
+        (["--boost.methd", "ensemble"], "did you mean"),
+        (["--boost.method", "bagging"], "bagging"),
+        (["--model.generater_loss", "minimax"], "unknown"),
+        (["--data.modes", "x"], "modes"),
+        (["--ckpt_path", "last"], "goes on by itself"),
+        (["--seed_everything", "-1"], "seed_everything is -1"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing_behind(tmp_path: Path, refused, args, words):
+    sentence = refused("boost", "--config", TINY, "--runs", tmp_path, *args)
+    assert words in sentence
+    assert not list(tmp_path.glob("boost/*"))
+
+
+def test_without_a_configuration_nothing_is_boosted(tmp_path: Path, refused):
+    assert "give --config" in refused("boost")
+    assert "missing.yaml cannot be read: No such file" in refused("boost", "--config", tmp_path / "missing.yaml")

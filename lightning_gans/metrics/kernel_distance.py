@@ -190,7 +190,7 @@ class KernelDistance(FeatureSets):
         whole = squared_mmd(real, generated, self.kernel)
         if not self.subsets:
             return whole
-        real, generated = _in_fixed_order(real), _in_fixed_order(generated)
+        real, generated = in_fixed_order(real), in_fixed_order(generated)
         random = torch.Generator().manual_seed(self.seed)
         values = [
             squared_mmd(self._subset(real, random), self._subset(generated, random), self.kernel).value
@@ -237,7 +237,7 @@ def _centred_square(rows: Tensor, squares: float) -> float:
     return max(0.0, squares / (m * (m - 1)) - 2 * chain + mean**2)
 
 
-def _in_fixed_order(features: Tensor) -> Tensor:
+def in_fixed_order(features: Tensor) -> Tensor:
     """Sort rows by their bytes, an order that does not depend on which rank they came from."""
     rows = np.ascontiguousarray(features.cpu().numpy())
     whole = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()

@@ -1,0 +1,73 @@
+"""The kernel two-sample test: right when there is nothing to find, and when there is."""
+
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+from lightning_gans.errors import InputError
+from lightning_gans.functional.kernels import Linear, RBFMixture, median_distance
+from lightning_gans.functional.mmd import squared_mmd
+from lightning_gans.metrics.two_sample_test import TwoSampleTest, TwoSampleTestValue
+
+
+def draw(n: int, d: int, seed: int, mean: float = 0.0) -> Tensor:
+    return mean + torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def outcome(real: Tensor, generated: Tensor, parts: int = 1, **options) -> TwoSampleTestValue:
+    metric = TwoSampleTest(**options)
+    for side, is_real in ((real, True), (generated, False)):
+        for part in side.chunk(parts):
+            metric.update(part, real=is_real)
+    return metric.compute()
+
+
+def test_where_both_are_of_one_law_p_values_are_uniform() -> None:
+    values = [outcome(draw(15, 2, 2 * s), draw(20, 2, 2 * s + 1), permutations=99, seed=s).p_value for s in range(150)]
+    assert stats.kstest(values, "uniform").pvalue > 0.05
+    assert sum(value <= 0.1 for value in values) / 150 == pytest.approx(0.1, abs=0.06)
+
+
+def test_where_they_differ_the_p_value_is_the_smallest_there_is() -> None:
+    found = outcome(draw(60, 2, 0), draw(60, 2, 1, mean=1.5), permutations=199)
+    assert found.p_value == 1 / 200
+    assert found.squared_mmd > 5 * found.standard_error > 0
+
+
+def test_a_kernel_that_sees_only_means_does_not_tell_spreads_apart_and_rbf_does() -> None:
+    real, generated = draw(100, 1, 3), 3 * draw(100, 1, 4)
+    assert outcome(real, generated, permutations=99, kernel=Linear()).p_value > 0.05
+    assert outcome(real, generated, permutations=99).p_value == 0.01
+
+
+def test_the_statistic_is_the_unbiased_estimate_at_the_median_bandwidth() -> None:
+    real, generated = draw(30, 3, 0), draw(25, 3, 1, 0.5)
+    found = outcome(real, generated, permutations=9)
+    assert found.bandwidth == pytest.approx(median_distance(real, generated), rel=1e-6)
+    expected = squared_mmd(real.double(), generated.double(), RBFMixture([found.bandwidth]))
+    assert found.squared_mmd == pytest.approx(expected.item(), abs=1e-12)
+
+
+def test_neither_batches_nor_the_order_that_ranks_send_samples_in_change_anything() -> None:
+    real, generated = draw(31, 2, 0), draw(24, 2, 1, 0.3)
+    first = outcome(real, generated, permutations=99, seed=5)
+    again = outcome(real.flip(0), generated[torch.randperm(24)], parts=3, permutations=99, seed=5)
+    assert first == again
+    assert outcome(real, generated, permutations=99, seed=6).p_value != first.p_value
+
+
+def test_samples_that_are_all_alike_in_both_sets_are_no_evidence() -> None:
+    same = torch.ones(10, 2)
+    assert outcome(same, same, permutations=19, kernel=RBFMixture([1.0])).p_value == 1.0
+    with pytest.raises(InputError, match="equal"):
+        outcome(same, same, permutations=19)
+
+
+def test_too_few_and_unlike_samples_are_refused() -> None:
+    with pytest.raises(InputError, match="at least 4"):
+        outcome(draw(3, 2, 0), draw(9, 2, 1))
+    with pytest.raises(InputError, match="different sizes"):
+        outcome(draw(9, 2, 0), draw(9, 3, 1))
+    with pytest.raises(InputError, match="at least 1 permutation"):
+        TwoSampleTest(permutations=0)

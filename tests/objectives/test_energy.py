@@ -1,0 +1,151 @@
+"""EBGAN and BEGAN as games: who learns what, and what k does."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lightning_gans.errors import InputError
+from lightning_gans.networks import Autoencoder, FullyConnectedAutoencoder, MNISTAutoencoder
+from lightning_gans.objectives import BEGAN, EBGAN, Updates
+
+from .games import SIDE, all_equal, build, loader, none_equal, play, real_images, state_of, weights_of
+
+
+def tiny() -> FullyConnectedAutoencoder:
+    return FullyConnectedAutoencoder([1, SIDE, SIDE], [6, 4], output_range=(0.0, 1.0))
+
+
+def game(objective: Any, rate: float = 0.05, **options: Any) -> Any:
+    torch.manual_seed(1)
+    return build(objective, rate, discriminator=tiny(), **options)
+
+
+def told(module: Any, energies: list[float]) -> Any:
+    """The game with an energy that is what is said, in this order over and over, and depends on its weights by 0."""
+    queue: list[float] = []
+
+    def energy(samples: Tensor) -> Tensor:
+        queue[:] = queue or energies
+        value = queue.pop(0)
+        return value + 0 * module.discriminator(samples)
+
+    module.energy = energy
+    return module
+
+
+@pytest.mark.parametrize("objective", [EBGAN, partial(EBGAN, repelling_weight=0.5), BEGAN])
+def test_each_player_moves_its_own_network(objective) -> None:
+    for moving, still in (("generator", "discriminator"), ("discriminator", "generator")):
+        module = game(objective, rate=0.0, **{f"{moving}_rate": 0.5})
+        before = weights_of(getattr(module, moving)), weights_of(getattr(module, still))
+        play(module)
+        assert none_equal(before[0], weights_of(getattr(module, moving)))
+        assert all_equal(before[1], weights_of(getattr(module, still)))
+
+
+def test_the_energy_of_ebgan_is_a_distance_and_that_of_began_a_mean_over_pixels() -> None:
+    samples = real_images().float() / 255
+    for objective, norm in ((EBGAN, lambda d: d.square().sum(1).sqrt()), (BEGAN, lambda d: d.abs().mean(1))):
+        module = game(objective)
+        network: Autoencoder = module.discriminator
+        difference = (network.reconstruct(network.trunk(samples)) - samples).flatten(1)
+        torch.testing.assert_close(module.energy(samples), norm(difference))
+        torch.testing.assert_close(module.predict_step({"image": real_images()}, 0), norm(difference))
+
+
+def test_a_sample_beyond_the_margin_does_not_excuse_one_within() -> None:
+    module = game(EBGAN, margin=10.0)
+    energies = iter([torch.zeros(2), torch.tensor([0.0, 20.0])])
+    module.energy = lambda samples: next(energies)
+    loss = module.discriminator_loss(real_images(2).float(), module.latent.sample(2, torch.Generator()))
+    assert loss.item() == 5.0
+
+
+def test_the_repelling_term_reaches_the_generator_with_its_weight() -> None:
+    real, losses = real_images().float() / 255, []
+    for weight in (0.0, 1.0, 3.0):
+        module = game(EBGAN, repelling_weight=weight)
+        losses.append(module.generator_loss(real, module.latent.sample(8, torch.Generator().manual_seed(0))))
+    assert losses[1] > losses[0]
+    torch.testing.assert_close(losses[2] - losses[0], 3 * (losses[1] - losses[0]))
+
+
+@pytest.mark.parametrize(("real", "fake", "expected"), [(4.0, 0.5, 0.3), (1.0, 2.0, 0.0), (40.0, 0.0, 1.0)])
+def test_k_follows_the_balance_of_each_round(real, fake, expected) -> None:
+    module = told(game(BEGAN, control_rate=0.1, diversity_ratio=0.5), [real, fake, fake])
+    play(module, 2)
+    # twice 0.1 (γ real - fake), kept in [0, 1]
+    assert module.control.item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("updates", [Updates(accumulate=2), Updates(discriminator_steps=3), Updates(simultaneous=True)])
+def test_k_moves_once_a_round_however_the_players_take_turns(updates) -> None:
+    module = told(game(BEGAN, control_rate=0.1, diversity_ratio=1.0, updates=updates), [2.0])
+    module.generator_loss = lambda real, latent: BEGAN.generator_loss(module, real, latent)
+    play(module, 1, data=loader(24))
+    assert module.control.item() == 0  # real and generated alike: the balance is exact
+    told(module, [2.0]).diversity_ratio = 0.75
+    module.control.fill_(0.9)
+    play(module, 1, data=loader(24))
+    assert module.control.item() == pytest.approx(0.9 + 0.1 * (0.75 * 2 - 2))
+
+
+def test_validation_leaves_k_alone() -> None:
+    module = told(game(BEGAN, control_rate=0.1, diversity_ratio=0.5), [4.0, 0.5, 0.5])
+    play(module, 2, validation=loader(batches=2), val_check_interval=1)
+    assert module.control.item() == pytest.approx(0.3)
+
+
+def test_a_continued_began_run_ends_in_the_same_bits_with_its_k(tmp_path) -> None:
+    def start() -> Any:
+        return game(BEGAN, control_rate=1.0, diversity_ratio=1.0)
+
+    straight, first, second = start(), start(), start()
+    play(straight, 4, data=loader(batches=1))
+    play(first, 2, data=loader(batches=1)).save_checkpoint(tmp_path / "half.ckpt")
+    assert 0 < first.control.item() < 1
+    play(second, 4, data=loader(batches=1), checkpoint=tmp_path / "half.ckpt")
+    assert second.control.item() != first.control.item()
+    assert all_equal(state_of(second).values(), state_of(straight).values())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [({"margin": 0.0}, "margin"), ({"repelling_weight": -1.0}, "repelling_weight")],
+)
+def test_numbers_out_of_range_are_refused_by_ebgan(options, named) -> None:
+    with pytest.raises(InputError, match=named):
+        game(EBGAN, **options)
+
+
+@pytest.mark.parametrize("options", [{"diversity_ratio": 0.0}, {"diversity_ratio": 2.0}, {"control_rate": 0.0}])
+def test_numbers_out_of_range_are_refused_by_began(options) -> None:
+    with pytest.raises(InputError, match=next(iter(options))):
+        game(BEGAN, **options)
+
+
+def test_autoencoders_give_back_what_they_take_and_no_sample_depends_on_another() -> None:
+    torch.manual_seed(0)
+    connected = FullyConnectedAutoencoder([1, 28, 28], [9, 3], "elu", (0.0, 1.0))
+    for network in (MNISTAutoencoder(width=0.05, code=3), connected):
+        images = torch.rand(4, *network.sample_shape)
+        codes = network.trunk(images)
+        assert codes.shape == (4, 3) and network.feature_size == 3
+        made = network.reconstruct(codes)
+        assert made.shape == images.shape and made.min() >= 0 and made.max() <= 1
+        torch.testing.assert_close(network(images)[:2], network(images[:2]))
+    points = FullyConnectedAutoencoder([2], [5, 1])
+    assert points(torch.randn(7, 2)).shape == (7,)
+    assert sum(isinstance(layer, nn.ReLU) for layer in points.modules()) == 2  # none on the code, none at the end
+
+
+def test_autoencoders_that_are_none_are_refused() -> None:
+    with pytest.raises(InputError, match="hidden"):
+        FullyConnectedAutoencoder([2], [])
+    with pytest.raises(InputError, match="do not agree"):
+        FullyConnectedAutoencoder([2], [3], output_range=(0.0, 1.0))
+    with pytest.raises(InputError, match="code"):
+        MNISTAutoencoder(code=0)

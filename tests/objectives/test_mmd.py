@@ -1,0 +1,170 @@
+"""GMMN and MMD GAN as games: one player, and two."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam
+
+from lightning_gans.data import Mixture
+from lightning_gans.errors import InputError
+from lightning_gans.functional.kernels import EnergyDistance, Linear, RBFMixture
+from lightning_gans.functional.mmd import squared_mmd, witness
+from lightning_gans.latent import LatentSpec, Noise
+from lightning_gans.networks import AffineGenerator, FullyConnectedDiscriminator
+from lightning_gans.objectives import GMMN, MMDGAN, R1, SpectralNorm, Updates
+
+from .games import (
+    TinyGenerator,
+    all_equal,
+    build,
+    latent_spec,
+    loader,
+    none_equal,
+    play,
+    real_images,
+    state_of,
+    weights_of,
+)
+
+
+def gmmn(rate: float = 0.1, **options: Any) -> GMMN:
+    torch.manual_seed(0)
+    optimizer = partial(SGD, lr=rate)
+    return GMMN(TinyGenerator, latent_spec(), optimizer, **({"kernel": RBFMixture([2.0])} | options))
+
+
+def on_line(batch_size: int) -> Mixture:
+    return Mixture([1.0], [[2.0]], [0.5], train_size=20_000, evaluation_size=10, batch_size=batch_size)
+
+
+@pytest.mark.parametrize(("kernel", "loss"), [(RBFMixture([0.5, 1.0, 3.0]), "root"), (EnergyDistance(), "squared")])
+def test_gmmn_finds_mean_and_scale_of_a_gaussian(kernel, loss) -> None:
+    module = GMMN(AffineGenerator, LatentSpec(Noise("normal", 1)), partial(Adam, lr=0.08), kernel, loss)
+    play(module, 100, data=on_line(256))
+    assert module.generator.mean.item() == pytest.approx(2, abs=0.15)
+    assert abs(module.generator.standard_deviation.item()) == pytest.approx(0.5, abs=0.15)
+
+
+def test_mmd_gan_approaches_the_mean_of_a_gaussian() -> None:
+    torch.manual_seed(0)
+    module = MMDGAN(
+        FullyConnectedDiscriminator([1], [16]),
+        critic_features=4,
+        generator=AffineGenerator,
+        latent=LatentSpec(Noise("normal", 1)),
+        generator_optimizer=partial(Adam, lr=0.1),
+        discriminator_optimizer=partial(Adam, lr=0.01),
+    )
+    play(module, 50, data=on_line(64))
+    assert module.generator.mean.item() == pytest.approx(2, abs=0.5)
+
+
+def test_gmmn_is_a_game_of_one_player_whose_loss_is_the_distance_of_real_and_generated() -> None:
+    module, heard = gmmn(), []
+    original = module.generator_loss
+
+    def overheard(real: Tensor, latent: Any) -> Tensor:
+        heard.append((real, module.fake(latent), original(real, latent)))
+        return heard[-1][-1]
+
+    module.generator_loss = overheard  # type: ignore[method-assign]
+    before = weights_of(module.generator)
+    assert play(module, 3).global_step == 3
+    assert [player.name for player in module.players()] == ["generator"]
+    assert none_equal(before, weights_of(module.generator))
+    for real, fake, loss in heard:
+        expected = squared_mmd(real.flatten(1), fake.flatten(1), module.kernel, "biased").sqrt()
+        torch.testing.assert_close(loss.detach(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_root_has_a_finite_gradient_where_generated_and_real_samples_are_the_same() -> None:
+    module = gmmn()
+    latent = module.latent.sample(8, torch.Generator().manual_seed(0))
+    loss = module.generator_loss(module.fake(latent), latent)
+    loss.backward()
+    assert loss.item() == pytest.approx(1e-4, rel=0.5)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in module.generator.parameters())
+
+
+def test_a_continued_gmmn_run_ends_in_the_same_bits(tmp_path) -> None:
+    straight, first, second = gmmn(ema_decay=0.5), gmmn(ema_decay=0.5), gmmn(ema_decay=0.5)
+    play(straight, 4, data=loader(batches=1))
+    play(first, 2, data=loader(batches=1)).save_checkpoint(tmp_path / "half.ckpt")
+    play(second, 4, data=loader(batches=1), checkpoint=tmp_path / "half.ckpt")
+    assert all_equal(state_of(second).values(), state_of(straight).values())
+
+
+def test_gmmn_predicts_its_witness_function() -> None:
+    module = gmmn()
+    found = module.predict_step({"image": real_images(12)}, 0)
+    real, latent = real_images(12) / 255, module.latent.sample(12, module.random("prediction"))
+    fake = module.generate(latent) / 255
+    torch.testing.assert_close(found, witness(real.flatten(1), real.flatten(1), fake.flatten(1), module.kernel))
+
+
+def test_what_only_a_discriminator_could_do_is_refused_by_gmmn() -> None:
+    for updates in (Updates(discriminator_steps=2), Updates(simultaneous=True), Updates(discriminator_clip_norm=1.0)):
+        with pytest.raises(InputError, match="no discriminator"):
+            gmmn(updates=updates)
+
+
+def test_in_an_mmd_gan_the_critic_raises_what_the_generator_lowers_and_each_moves_its_own_network() -> None:
+    plain = partial(MMDGAN, gradient_penalty=0.0, feature_penalty=0.0)
+    real = real_images().float() / 255
+    for moving, still, sign in (("generator", "discriminator", -1), ("discriminator", "generator", 1)):
+        module = build(plain, 0.0, **{f"{moving}_rate": 0.5})
+        weights = weights_of(getattr(module, moving)), weights_of(getattr(module, still))
+        play(module)
+        assert none_equal(weights[0], weights_of(getattr(module, moving)))
+        assert all_equal(weights[1], weights_of(getattr(module, still)))
+
+        latent = module.latent.sample(8, torch.Generator().manual_seed(0))
+        before = module.generator_loss(real, latent).item()
+        parameters = list(getattr(module, moving).parameters())
+        gradients = torch.autograd.grad(getattr(module, f"{moving}_loss")(real, latent), parameters)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.data -= 0.01 * gradient
+        assert sign * (module.generator_loss(real, latent).item() - before) > 0
+
+
+def test_the_gradient_penalty_is_on_the_witness_function_between_real_and_generated_samples() -> None:
+    module = build(partial(MMDGAN, kernel=RBFMixture([1.0]), gradient_penalty=1.0, feature_penalty=0.0))
+    assert isinstance(module, MMDGAN)
+    real, latent = real_images().float() / 255, module.latent.sample(8, torch.Generator().manual_seed(0))
+    loss = module.discriminator_loss(real, latent)
+
+    fake, phi = module.fake(latent), module.discriminator
+    mixing = torch.rand(8, generator=module.random("gradient penalty"))
+    penalties = []
+    for share, x, y in zip(mixing, real, fake, strict=True):
+        between = (share * x + (1 - share) * y)[None].requires_grad_()
+        value = witness(phi(between), phi(real), phi(fake), module.kernel)
+        (gradient,) = torch.autograd.grad(value.sum(), between)
+        penalties.append((gradient.norm() - 1) ** 2)
+    expected = torch.stack(penalties).mean() - squared_mmd(phi(real), phi(fake), module.kernel)
+    torch.testing.assert_close(loss, expected)
+
+
+def test_penalties_are_for_training_alone() -> None:
+    module = build(MMDGAN)
+    real, latent = real_images().float() / 255, module.latent.sample(8, torch.Generator().manual_seed(0))
+    with_penalties = module.discriminator_loss(real, latent)
+    module.eval()
+    without = module.discriminator_loss(real, latent)
+    assert with_penalties > without
+    torch.testing.assert_close(without, -module.generator_loss(real, latent))
+
+
+def test_a_regulariser_of_another_gradient_is_refused_and_spectral_norm_is_not() -> None:
+    with pytest.raises(InputError, match="witness"):
+        build(MMDGAN, discriminator_regularisers=[R1(weight=1.0)])
+    play(build(MMDGAN, discriminator_regularisers=[SpectralNorm()]))
+
+
+@pytest.mark.parametrize("options", [{"critic_features": 0}, {"gradient_penalty": -1.0}, {"feature_penalty": -1.0}])
+def test_numbers_out_of_range_are_refused(options) -> None:
+    with pytest.raises(InputError, match=next(iter(options))):
+        build(partial(MMDGAN, kernel=Linear()), **options)

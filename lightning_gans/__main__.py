@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 TRAINING = ("fit", "validate", "test", "predict")
-COMMANDS = ("sample", "traverse", "encode", "compare")
+COMMANDS = ("sample", "traverse", "encode", "ensemble", "compare", "sweep", "boost")
 
 
 def main(args: list[str] | None = None) -> int:
@@ -18,13 +18,22 @@ def main(args: list[str] | None = None) -> int:
     args = sys.argv[1:] if args is None else args
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-    from lightning_gans.errors import InputError, NonFiniteLoss, StoppedUnhealthy, first_sentence
+    from lightning_gans.errors import InputError, LostProcess, NonFiniteLoss, StoppedUnhealthy, first_sentence
 
     try:
         if not args:
             raise InputError(f"give one of the commands {', '.join(TRAINING + COMMANDS)}, or --help")
         if args and not args[0].startswith("-") and args[0] not in TRAINING + COMMANDS:
             raise InputError(unknown_command(args[0]))
+        if args and args[0] == "sweep":
+            from lightning_gans.sweep.main import main as sweep
+
+            return sweep(args[1:])
+        if args and args[0] == "boost":
+            from lightning_gans.cli import run as fit
+            from lightning_gans.commands import boost
+
+            return _train(lambda rest: boost.main(rest, fit), args[1:])
         if args and args[0] in COMMANDS:
             from lightning_gans import commands
 
@@ -36,7 +45,7 @@ def main(args: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (NonFiniteLoss, StoppedUnhealthy) as error:
+    except (LostProcess, NonFiniteLoss, StoppedUnhealthy) as error:
         print(f"training stopped: {error}", file=sys.stderr)
         return 1
     except MisconfigurationException as error:
@@ -48,6 +57,12 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 128 + signal.SIGINT
+    except Exception as error:
+        # W&B is imported only where it is used
+        if not type(error).__module__.startswith("wandb.errors"):
+            raise
+        print(f"error: W&B: {first_sentence(error)}", file=sys.stderr)
+        return 2
 
 
 def unknown_command(name: str) -> str:

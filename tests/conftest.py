@@ -39,6 +39,16 @@ def data_root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def celeba_root(tmp_path_factory) -> Path:
+    """A folder with a small CelebA of drawn faces, in the layout of the published one."""
+    from tests.data.faces import write_celeba
+
+    root = tmp_path_factory.mktemp("celeba")
+    write_celeba(root, images=128)
+    return root
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A tiny run trained by the real command line in a process of its own: (run folder, finished process)."""
     runs = tmp_path_factory.mktemp("runs")
@@ -77,3 +87,12 @@ def refused(capsys, monkeypatch):
         return error[error.index("error: ") :]
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say in every summary, and so in the log of CI, whether the real W&B client ran; skipped, with the reason."""
+    for outcome in ("passed", "failed", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if "sweep/test_wandb.py" in report.nodeid:
+                reason = f": {report.longrepr[2]}" if outcome == "skipped" else f" in {report.duration:.0f} s"
+                terminalreporter.write_line(f"the real `wandb sweep` and `wandb agent`: {outcome}{reason}")

@@ -19,12 +19,13 @@ LAYERS = (
     ("runs", "traversal", "callbacks"),
     ("checkpoint", "parser", "arguments", "commands"),
     ("cli",),
+    ("sweep",),
     ("__main__",),
 )
 LAYER_OF = {unit: layer for layer, units in enumerate(LAYERS) for unit in units}
 # the floor of the house: these do not know one another, but for mathematics (entropies, densities)
 INDEPENDENT = LAYERS[1]
-EXCEPTIONS = {("latent", "functional"), ("data", "functional")}
+EXCEPTIONS = {("latent", "functional"), ("data", "functional"), ("networks", "functional")}
 
 Arrow = tuple[str, str, str]  # file:line, from, to
 

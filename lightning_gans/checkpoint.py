@@ -28,6 +28,7 @@ SECTIONS = (
     "densities",
     "energy",
     "parzen",
+    "stacked_modes",
     "two_sample_test",
     "calibration",
     "pictures",

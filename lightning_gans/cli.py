@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,37 @@ from jsonargparse import set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 import lightning_gans.data
 import lightning_gans.networks  # noqa: F401 - registers short class names
 from lightning_gans.arguments import refuse_linked, silence_lightning, spelled_out, with_checkpoint_config
 from lightning_gans.callbacks import (
+    AttributePanel,
     Calibration,
+    ClassificationError,
     DensityPanel,
+    EnergyLandscape,
     Fidelity,
     GameProgress,
     GracefulStop,
     Health,
     InformationPanel,
+    LikelihoodPanel,
     ParzenPanel,
     Pictures,
     RunCheckpoints,
+    StackedModesPanel,
+    TwoSampleTestPanel,
 )
 from lightning_gans.checkpoint import SECTIONS, changed_settings, configuration, read_checkpoint
 from lightning_gans.commands.encode import code_records, write
 from lightning_gans.errors import InputError, StoppedUnhealthy, first_sentence, input_error_within
 from lightning_gans.files import atomic_path
 from lightning_gans.metrics import Score, format_scores, read_scores
-from lightning_gans.objectives import Adversarial, InfoGAN
+from lightning_gans.objectives import Game, InfoGAN
+from lightning_gans.objectives.synchronised_batch_norm import PortableBatchNormSync
 from lightning_gans.parser import SentenceParser
 from lightning_gans.runs import (
     CHECKPOINTS,
@@ -57,8 +66,11 @@ From a configuration: fit. From a checkpoint alone (--ckpt_path): validate, pred
   sample     draw images, with codes of your choice
   traverse   draw what each latent code does
   encode     read the codes of images
-From the scores of runs: compare.
+  ensemble   test several semi-supervised classifiers together
+Of many runs: compare ranks them by their scores, sweep searches settings, boost makes a mixture of generators.
 Each with its own --help."""
+
+PATIENCE = timedelta(minutes=10)
 
 # ${model.init_args.x} shall mean the same in a file and under the subcommand `fit`
 set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
@@ -73,7 +85,7 @@ class GanCLI(LightningCLI):
         self._resume_step = 0
         self._scored_before = 0
         super().__init__(
-            model_class=Adversarial,
+            model_class=Game,
             datamodule_class=LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
@@ -81,7 +93,7 @@ class GanCLI(LightningCLI):
             auto_configure_optimizers=False,
             save_config_callback=None,
             trainer_defaults={
-                "callbacks": [GracefulStop(), GameProgress()],
+                "callbacks": [GracefulStop(), GameProgress(), ClassificationError()],
                 "max_epochs": -1,
                 "check_val_every_n_epoch": None,
                 "num_sanity_val_steps": 0,
@@ -118,9 +130,14 @@ class GanCLI(LightningCLI):
         )
         parser.add_lightning_class_args(RunCheckpoints, "checkpoints")
         parser.add_lightning_class_args(InformationPanel, "information")
+        parser.add_lightning_class_args(AttributePanel, "attributes")
         parser.add_lightning_class_args(Fidelity, "fidelity")
         parser.add_lightning_class_args(DensityPanel, "densities")
+        parser.add_lightning_class_args(LikelihoodPanel, "likelihood")
+        parser.add_lightning_class_args(EnergyLandscape, "energy")
         parser.add_lightning_class_args(ParzenPanel, "parzen")
+        parser.add_lightning_class_args(StackedModesPanel, "stacked_modes")
+        parser.add_lightning_class_args(TwoSampleTestPanel, "two_sample_test")
         parser.add_lightning_class_args(Calibration, "calibration")
         parser.add_lightning_class_args(Pictures, "pictures")
         parser.add_lightning_class_args(Health, "health")
@@ -215,9 +232,13 @@ class GanCLI(LightningCLI):
             kwargs["logger"] = [own, *extra]
         else:
             kwargs["logger"] = extra or False
-        if settings.trainer.strategy == "auto" and _several_devices(settings.trainer):
-            # each backward reaches one player only, so the other's parameters are always unused
-            kwargs["strategy"] = "ddp_find_unused_parameters_true"
+        if settings.trainer.strategy == "auto" and _several_processes(settings.trainer):
+            # who waits this long for another process waits in vain
+            kwargs["strategy"] = DDPStrategy(timeout=PATIENCE)
+        if settings.trainer.sync_batchnorm and not _on_gpus(settings.trainer):
+            # Lightning's own is PyTorch's, which is for GPUs
+            kwargs["sync_batchnorm"] = False
+            kwargs["plugins"] = [*(settings.trainer.plugins or []), PortableBatchNormSync()]
         return super().instantiate_trainer(**kwargs)
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
@@ -326,7 +347,9 @@ class GanCLI(LightningCLI):
 
     @staticmethod
     def _print_scores(folder: Path, split: str) -> None:
-        scores = [score for score in _scores_in(folder) if score.protocol.get("split") == split]
+        found = _scores_in(folder)
+        scores = [score for score in found if score.protocol.get("split") == split]
+        scores += [score for score in found if f" {split} images" in str(score.protocol.get("generated"))]
         if scores:
             newest = {(score.metric, score.protocol.get("weights")): score for score in scores}
             print(format_scores(list(newest.values())))
@@ -337,14 +360,19 @@ def _scores_in(folder: Path) -> list[Score]:
     return read_scores(path) if path.is_file() else []
 
 
-def _several_devices(trainer: Any) -> bool:
-    on_gpus = trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+def _several_processes(trainer: Any) -> bool:
+    if trainer.num_nodes > 1:
+        return True
     devices = trainer.devices
     if isinstance(devices, list):
         return len(devices) > 1
     if str(devices) in ("auto", "-1"):
-        return on_gpus and torch.cuda.device_count() > 1
+        return _on_gpus(trainer) and torch.cuda.device_count() > 1
     return str(devices).isdigit() and int(devices) > 1
+
+
+def _on_gpus(trainer: Any) -> bool:
+    return trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def _config_action() -> Any:

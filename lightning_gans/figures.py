@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
     from PIL import Image
 
 DATA, MODEL, LEARNED = "#1f77b4", "#d62728", "#2ca02c"
@@ -125,6 +127,36 @@ def plane_figure(reading: Reading, samples: Tensor, title: str) -> Image.Image:
     return _finish(figure, title)
 
 
+def landscape_figure(places: Tensor, heights: Tensor, name: str, real: Tensor, fake: Tensor, title: str) -> Image.Image:
+    """A function over the plane, once with real and once with generated points on it.
+
+    Args:
+        places: A square grid in row order, (N², 2).
+        heights: The function there, (N²,).
+        name: What it is.
+        real: Real points, (m, 2).
+        fake: Generated points, (n, 2).
+        title: Above everything.
+    """
+    figure = _figure(10.0, 4.9)
+    side = round(len(places) ** 0.5)
+    low, high = float(places.min()), float(places.max())
+    # far from everything it may be as high as it likes
+    limits = {"vmin": float(heights.min()), "vmax": float(heights.quantile(0.9))}
+    panels = figure.subplots(1, 2)
+    for axes, points, kind, colour in zip(panels, (real, fake), ("data", "generated"), ("white", MODEL), strict=True):
+        image = axes.imshow(
+            heights.view(side, side).numpy(), origin="lower", extent=(low, high, low, high), cmap="viridis", **limits
+        )
+        drawn = points[:_POINTS_SHOWN].numpy()
+        axes.scatter(drawn[:, 0], drawn[:, 1], s=3, color=colour, linewidths=0)
+        axes.set_title(f"{name}, and {kind} points", fontsize=10)
+        axes.set_xlim(low, high)
+        axes.set_ylim(low, high)
+    figure.colorbar(image, ax=panels, shrink=0.8)
+    return _finish(figure, title)
+
+
 def calibration_figure(said: Tensor, is_real: Tensor, bins: int, title: str) -> Image.Image:
     """The share of real samples among those of which the discriminator says a probability, and how many there are.
 
@@ -153,6 +185,37 @@ def calibration_figure(said: Tensor, is_real: Tensor, bins: int, title: str) -> 
     count.set_ylabel("samples")
     count.legend(fontsize=8)
     return _finish(figure, title)
+
+
+def attribute_figure(shares: Tensor, codes: Sequence[str], attributes: Sequence[str], title: str) -> Image.Image:
+    """What each code tells about each attribute, as a heat map; the best attribute of each code is framed.
+
+    Args:
+        shares: Shares in [0, 1] or a little below, NaN where unknown; shape (codes, attributes).
+        codes: Names of the rows.
+        attributes: Names of the columns.
+        title: Above everything.
+    """
+    figure = _figure(3.0 + 0.27 * len(attributes), 2.6 + 0.3 * len(codes))
+    axes = figure.subplots()
+    # the colours of a share do not depend on the table, so that pictures can be compared
+    image = axes.imshow(shares.clamp_min(0).numpy(), cmap="magma_r", vmin=0, vmax=1, aspect="auto")
+    figure.colorbar(image, ax=axes, shrink=0.8, label="share of the attribute's entropy")
+    axes.set_xticks(range(len(attributes)), [name.replace("_", " ") for name in attributes], rotation=90, fontsize=7)
+    axes.set_yticks(range(len(codes)), list(codes), fontsize=8)
+    for row, values in enumerate(shares):
+        if not values.isnan().all():
+            best = int(values.nan_to_num(-1.0).argmax())
+            colour = "white" if values[best] > 0.5 else "black"
+            axes.add_patch(_frame(best, row, colour))
+            axes.text(best, row, f"{100 * float(values[best]):.0f}", color=colour, fontsize=6, ha="center", va="center")
+    return _finish(figure, title)
+
+
+def _frame(column: int, row: int, colour: str) -> Patch:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=colour, linewidth=0.8)
 
 
 def _where_it_matters(reading: Reading, critic: Tensor) -> tuple[float, float]:

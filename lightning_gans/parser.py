@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from lightning.pytorch.cli import LightningArgumentParser
 
 import lightning_gans.data
+import lightning_gans.functional.kernels
 import lightning_gans.latent
 import lightning_gans.networks
 import lightning_gans.objectives
@@ -40,9 +41,11 @@ def known_names(parser: Any) -> set[str]:
         lightning_gans.networks,
         lightning_gans.data,
         lightning_gans.latent,
+        lightning_gans.functional.kernels,
     ):
         for member in vars(package).values():
-            if inspect.isclass(member):
+            own = inspect.isclass(member) and member.__module__.startswith("lightning_gans")
+            if own and not issubclass(member, Exception):
                 names.add(member.__name__)
                 names.update(_arguments(member))
     return names | {"class_path", "init_args", "lr", "betas", "eps", "weight_decay", "momentum", "fused"}
@@ -95,6 +98,8 @@ def sentence(message: str, names: set[str]) -> str:
     if match := re.search(r"File does not exist: '?([^'\n]+)'?", message):
         return f"the file {match[1]} does not exist (given for --{where})"
     if match := re.search(r"Expected a dot import path string: (\S+)", message):
+        if match[1] in names:
+            return f"{where} is '{match[1]}', a class that does not fit there"
         return f"{where} is '{match[1]}', which is no known class{_hint(match[1], names)}"
     expected = list(dict.fromkeys(re.findall(r"Expected an? <class '([^']+)'>", message)))
     value = re.search(r"Got value: (.+)", message) or re.search(r"Given value: (?!NestedArg)(.+)", message)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from lightning_gans.latent import Latent, LatentSpec
-from lightning_gans.networks.synchronised_batch_norm import PortableBatchNormSync
 from lightning_gans.objectives import FGAN, R1, Game, InfoGAN, RecognitionBaseline, SpectralNorm, Updates
+from lightning_gans.objectives.synchronised_batch_norm import PortableBatchNormSync
 from lightning_gans.randomness import keyed_generator
 from tests.objectives.games import TinyDiscriminator, TinyGenerator, build, real_images
 
@@ -98,6 +98,7 @@ def main(devices: int, folder: Path) -> None:
         sync = [PortableBatchNormSync()] if devices > 1 else None  # Q's head has batch normalisation
         trainer = trainer_on(devices, plugins=sync)
         shares = Shares(trainer.global_rank, devices)
+        torch.manual_seed(0)
         chosen = {
             key: value() if isinstance(value, type) and key == "discriminator" else value
             for key, value in options.items()

@@ -53,6 +53,13 @@ def independent(tmp_path_factory) -> Path:
 # ---- what is made
 
 
+def test_the_shipped_configuration_is_one_to_boost(tmp_path: Path):
+    config = Path(__file__).parents[1] / "conf" / "adagan_mixture.yaml"
+    quick = "--boost.components 1 --trainer.max_steps 2 --trainer.limit_val_batches 0 --densities.generated_points 50"
+    assert main(["boost", "--config", str(config), "--runs", str(tmp_path), *quick.split()]) == 0
+    assert is_finished(tmp_path / "adagan_mixture" / "version_0")
+
+
 def test_a_mixture_is_made_of_runs_each_in_its_folder(boosted: Path):
     for name in ("component_01", "component_02", "mixture_01", "mixture_02"):
         assert is_finished(boosted / name / "version_0")

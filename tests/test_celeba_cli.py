@@ -73,7 +73,7 @@ def table_in(path: Path) -> list[dict[str, str]]:
 
 def test_fit_measures_codes_against_attributes_beside_fidelity(trained_on_faces: Path) -> None:
     scores = [json.loads(line) for line in (trained_on_faces / "scores.jsonl").read_text().splitlines()]
-    of_last = {score["metric"]: score for score in scores if score["step"] == 4}
+    of_last = {score["metric"]: score for score in scores if score.get("step") == 4}
     assert {f"attribute_information/c{i}" for i in range(10)} <= set(of_last)
     assert {f"information/c{i}" for i in range(10)} <= set(of_last)
     assert {"fid_tiny_20", "calibration_error", "loss/discriminator"} <= set(of_last)

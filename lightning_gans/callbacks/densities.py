@@ -9,9 +9,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
+from lightning_gans.callbacks.animation import animate
 from lightning_gans.callbacks.protocol import Measured, log_by_clock, protocol_of_run, trained_steps, write_scores
 from lightning_gans.callbacks.publish import publish
-from lightning_gans.data import PointDataModule
+from lightning_gans.data import MixtureDataModule
 from lightning_gans.errors import InputError
 from lightning_gans.figures import Reading, line_figure, plane_figure
 from lightning_gans.functional import f_divergences
@@ -22,12 +23,13 @@ from lightning_gans.functional.densities import (
     kernel_log_densities,
     reference_bandwidth,
 )
-from lightning_gans.metrics import ModeCoverage
+from lightning_gans.metrics import ModeCoverage, mass_coverage
+from lightning_gans.metrics.coverage import HELD_OUT, KERNELS, REAL
 from lightning_gans.networks import AffineGenerator
 from lightning_gans.networks.modes import evaluation_mode
 from lightning_gans.objectives import GAN, Adversarial
-from lightning_gans.objectives.adversarial import Weights
-from lightning_gans.pictures import save_gif, save_png
+from lightning_gans.objectives.game import Weights
+from lightning_gans.pictures import save_png
 from lightning_gans.randomness import keyed_generator
 from lightning_gans.runs import SAMPLES, run_folder
 
@@ -37,12 +39,14 @@ _INFINITE = 1e12
 
 
 class DensityPanel(Callback):
-    """Compares both players with the truth, where the data's density is known (`PointDataModule`).
+    """Compares both players with the truth, where the data's density is known (`MixtureDataModule`).
 
     Measured at every validation and in `test`, on generated points of a fixed key:
 
     - density/modes, density/high_quality, density/mode_kl: which components of the mixture are reached
       (PacGAN's protocol: a point is of high quality within three standard deviations of a mean);
+    - density/coverage: share of the data where the generator's density is above the level that 95 % of its own
+      points exceed (AdaGAN's protocol, see `mass_coverage`; from 1500 generated points on);
     - density/discriminator_error: mean |D(x) - p/(p+q)| over both densities' points, in one dimension;
     - density/divergence: the divergence of data and generator by quadrature, density/generator_mean and
       density/generator_deviation, where the generator's density is known too (`AffineGenerator`).
@@ -81,13 +85,15 @@ class DensityPanel(Callback):
         """Draw the final state, and the animation."""
         if self._drawn_step != trainer.global_step:
             self._draw(trainer, pl_module)
-        self._animate(trainer)
+        folder = run_folder(trainer)
+        if trainer.is_global_zero and folder is not None:
+            animate(folder / SAMPLES, "densities")
 
     # ---- numbers
 
     def _measure(self, trainer: Trainer, module: LightningModule, stage: str) -> Mapping[str, float]:
         data = getattr(trainer, "datamodule", None)
-        if not isinstance(data, PointDataModule) or not isinstance(module, Adversarial):
+        if not isinstance(data, MixtureDataModule) or not isinstance(module, Adversarial):
             return {}
         points = self._generated(module)
         # every rank has generated the same points, so there is nothing to add up between them
@@ -99,8 +105,12 @@ class DensityPanel(Callback):
             ("density/high_quality", float(result.high_quality)),
             ("density/mode_kl", float(result.reverse_kl)),
         ]
+        if len(points) >= KERNELS + HELD_OUT:
+            real = data.split(stage)[torch.arange(min(REAL, len(data.split(stage))))]["point"]
+            covered = mass_coverage(points[: KERNELS + HELD_OUT].cpu(), real).coverage
+            measured.append(("density/coverage", covered))
         # NaN has no density; the run is stopped for it elsewhere, with a sentence
-        if data.mixture.dim == 1 and points.isfinite().all():
+        if data.mixture.dim == 1 and points.isfinite().all() and _knows_ratios(module):
             measured += self._measure_on_line(module, data.mixture, _noise(trainer, module))
         protocol = protocol_of_run(trainer, module, stage) | {
             "n_generated": self.generated_points,
@@ -115,7 +125,7 @@ class DensityPanel(Callback):
         if not points.isfinite().all():
             return []
         # where the data are, and where the generated points are: that may be elsewhere
-        lines = [_line_around(ends, 4 * self.resolution) for ends in (_places(mixture, 2), points)]
+        lines = [_line_around(ends, 4 * self.resolution) for ends in (places_around(mixture, 2), points)]
         places = torch.cat(lines).sort().values[:, None]
         reading = read(module, mixture, points, places, noise)
         if reading.discriminator is not None:
@@ -142,16 +152,16 @@ class DensityPanel(Callback):
     @rank_zero_only
     def _draw(self, trainer: Trainer, module: LightningModule) -> None:
         folder, data = run_folder(trainer), getattr(trainer, "datamodule", None)
-        if folder is None or not isinstance(data, PointDataModule) or not isinstance(module, Adversarial):
+        if folder is None or not isinstance(data, MixtureDataModule) or not isinstance(module, Adversarial):
             return
-        if data.mixture.dim > 2:
+        if data.mixture.dim > 2 or not _knows_ratios(module):
             return
         self._drawn_step = trainer.global_step
         points = self._generated(module, "raw").cpu()
         if not points.isfinite().all():
             return
         on_line = data.mixture.dim == 1
-        places = _places(data.mixture, self.resolution if on_line else min(self.resolution, 200))
+        places = places_around(data.mixture, self.resolution if on_line else min(self.resolution, 200))
         noise = _noise(trainer, module)
         reading = read(module, data.mixture, points, places, noise)
         draw = line_figure if on_line else plane_figure
@@ -161,24 +171,8 @@ class DensityPanel(Callback):
         save_png(picture, path)
         publish(trainer, "densities", path, picture)
 
-    @rank_zero_only
-    def _animate(self, trainer: Trainer) -> None:
-        """All pictures of the run as one animation; read from the folder, so that a resumed run's is whole."""
-        from PIL import Image
 
-        folder = run_folder(trainer)
-        if folder is None:
-            return
-        frames = []
-        # names of a million steps and more are longer
-        for path in sorted((folder / SAMPLES).glob("step=*_densities.png"), key=lambda path: (len(path.name), path)):
-            with Image.open(path) as frame:
-                frames.append(frame.convert("RGB"))
-        if len(frames) > 1:
-            save_gif(frames, folder / SAMPLES / "densities.gif", seconds_per_frame=0.4)
-
-
-def _places(mixture: GaussianMixture, resolution: int) -> Tensor:
+def places_around(mixture: GaussianMixture, resolution: int) -> Tensor:
     """Places for pictures: the line or the square that holds the mixture, (N, d), the same in every step."""
     spread = mixture.covariance.diagonal().sqrt()
     low = float((mixture.mean - 3.5 * spread).min())
@@ -205,7 +199,7 @@ def exact_divergence(module: Adversarial, mixture: GaussianMixture) -> float:
     assert isinstance(generator, AffineGenerator)
     divergence = getattr(module, "divergence", None) or f_divergences.get("weighted_jensen_shannon", pi=0.5)
     mean, deviation = float(generator.mean.detach()), float(generator.standard_deviation.detach().abs())
-    places = _places(mixture, 2)
+    places = places_around(mixture, 2)
     # wide enough for the tails of both: sixteen deviations leave nothing in float64
     low = min(float(places.min()), mean - 16 * deviation) - 10
     high = max(float(places.max()), mean + 16 * deviation) + 10
@@ -236,6 +230,11 @@ def _noise(trainer: Trainer, module: Adversarial) -> float:
     return 0.0 if module.instance_noise is None else module.instance_noise.at(trained_steps(trainer, module))
 
 
+def _knows_ratios(module: Adversarial) -> bool:
+    """Whether the discriminator is of the kind whose optimum is a function of p/q; energies and witnesses are not."""
+    return module.has_log_ratio or getattr(module, "divergence", None) is not None
+
+
 def _name_of(module: Adversarial) -> str:
     """The divergence that density/divergence is, with its parameters."""
     divergence = getattr(module, "divergence", None)
@@ -255,8 +254,10 @@ def read(module: Adversarial, mixture: GaussianMixture, points: Tensor, places: 
         places: Where to look, (N, d), on the CPU.
         noise: Standard deviation of the instance noise on all that the discriminator was shown.
     """
+    # a discriminator of packs can be asked about single places too
+    judge = getattr(module.discriminator, "single", module.discriminator)
     with evaluation_mode(module.discriminator):
-        output = torch.cat([module.discriminator(part.to(module.device)).cpu() for part in places.split(10_000)])
+        output = torch.cat([judge(part.to(module.device)).cpu() for part in places.split(10_000)])
     log_p = _blurred(mixture, noise).log_density(places)
     generator, latent = module.generator, module.latent
     is_normal = latent.noise.distribution == "normal" and all(

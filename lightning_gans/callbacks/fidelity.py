@@ -123,10 +123,7 @@ class Fidelity(Callback):
         assert isinstance(data, ImageDataModule)
         if stage == "fit" and self.every_n_steps is not None:
             self._require_meeting_validations(trainer)
-        folder = run_folder(trainer)
-        # the first rank's answer is everybody's, for all of them would measure it together
-        known = folder is not None and trainer.is_global_zero and _has_floor(folder / SCORES)
-        self._floor_is_known = trainer.strategy.broadcast(known)
+        self._floor_is_known = False
         if self._network is None:
             self._network = self._make_extractor(data.sample_shape)
         if self.against is not None:
@@ -195,7 +192,11 @@ class Fidelity(Callback):
             scores += _scores([found], protocol, trained_steps(trainer, pl_module))
         log_by_clock(pl_module, logged)
         if not self._floor_is_known:
-            scores += self._floor(trainer, pl_module, "validation", self.samples, self.in_training)
+            folder = run_folder(trainer)
+            known = folder is not None and trainer.is_global_zero and _has_floor(folder / SCORES)
+            # the first rank's answer is everybody's, for all of them would measure it together
+            if not trainer.strategy.broadcast(known):
+                scores += self._floor(trainer, pl_module, "validation", self.samples, self.in_training)
             self._floor_is_known = True
         _write(trainer, scores)
 

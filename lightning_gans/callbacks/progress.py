@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm import tqdm
 
-SHORT_NAMES = {"train/loss/discriminator": "L_D", "train/loss/generator": "L_G"}
+SHORT_NAMES = {"train/loss/discriminator": "L_D", "train/loss/generator": "L_G", "train/loss/nce": "L"}
 
 
 class GameProgress(ProgressBar):

@@ -1,8 +1,8 @@
 """Commands that work from checkpoints and scores alone."""
 
-from lightning_gans.commands import compare, encode, sample, traverse
+from lightning_gans.commands import compare, encode, ensemble, sample, traverse
 
-MODULES = {"sample": sample, "traverse": traverse, "encode": encode, "compare": compare}
+MODULES = {"sample": sample, "traverse": traverse, "encode": encode, "compare": compare, "ensemble": ensemble}
 
 
 def run(args: list[str]) -> None:

@@ -6,7 +6,6 @@ which is negative about half the time when both laws are equal.
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lightning_gans.errors import InputError
+from lightning_gans.functional.kernels import RBFMixture
 from lightning_gans.metrics.feature_sets import FeatureSets, require_same_size, row_blocks
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
@@ -48,28 +48,6 @@ def polynomial_kernel(x: Tensor, y: Tensor) -> Tensor:
         (B, N).
     """
     return (x @ y.T / x.shape[1] + 1) ** 3
-
-
-def rbf_kernel(x: Tensor, y: Tensor, bandwidths: Sequence[float]) -> Tensor:
-    """Mean over the bandwidths s of exp(-|x - y|² / (2 s²)).
-
-    A bandwidth is a standard deviation. Code of GMMN has exp(-|x - y|² / (2 s)), and code of MMD-GAN sums
-    the mixture: their numbers are not these.
-
-    Args:
-        x: (B, d).
-        y: (N, d).
-        bandwidths: Positive, in units of the features.
-
-    Returns:
-        (B, N), in [0, 1].
-    """
-    squares = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
-    squares = squares.clamp_(min=0)  # rounding makes it negative for duplicates
-    kernel = torch.zeros_like(squares)
-    for bandwidth in bandwidths:
-        kernel += torch.exp(squares / (-2 * bandwidth**2))
-    return kernel / len(bandwidths)
 
 
 def squared_mmd(x: Tensor, y: Tensor, kernel: Kernel) -> KernelDistanceValue:
@@ -154,7 +132,7 @@ class KernelDistance(FeatureSets):
             raise InputError(f"there are no {subsets} subsets of {subset_size} samples: at least 3 are needed")
         self.kernel: Kernel = polynomial_kernel
         if bandwidths:
-            self.kernel = partial(rbf_kernel, bandwidths=tuple(bandwidths))
+            self.kernel = RBFMixture(tuple(bandwidths))
         self.subsets = subsets
         self.subset_size = subset_size
         self.seed = seed

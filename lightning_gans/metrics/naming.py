@@ -16,6 +16,8 @@ _FIDELITY = {
     "density": False,
     "coverage": False,
     "classes_covered": False,
+    "stacked_modes": False,
+    "stacked_mode_kl": True,
 }
 _OTHERS = {
     "error_hungarian": True,
@@ -33,6 +35,8 @@ _OTHERS = {
     "density/discriminator_error": True,
     "density/divergence": True,
     "calibration_error": True,
+    "attribute_information": False,
+    "classification_error": True,
     "parzen_cross_validation": False,
     "parzen_validation": False,
     "two_sample_test/p_value": False,

@@ -62,11 +62,11 @@ class Regulariser(ABC):
 class SpectralNorm(Regulariser):
     """Every linear and convolutional layer of trunk and head is divided by its largest singular value.
 
-        W̄ = W / σ(W), so that each layer is 1-Lipschitz        (Miyato et al. 2018, arXiv 1802.05957, equation 8)
+        W̄ = W / σ(W), which makes a linear layer 1-Lipschitz   (Miyato et al. 2018, arXiv 1802.05957, equation 8)
 
     σ is estimated by one power iteration at each forward in training (algorithm 1), of the weight as a matrix
-    (output channels × all else). Heads that others put on the trunk, as InfoGAN's Q, are not touched: they answer
-    no question that must be smooth.
+    (output channels × all else): a bound for a convolution only up to a factor that its kernel's size limits. Heads
+    that others put on the trunk, as InfoGAN's Q, are not touched: they answer no question that must be smooth.
     """
 
     def attach(self, discriminator: Discriminator) -> None:
@@ -83,7 +83,9 @@ class GradientRegulariser(Regulariser):
     """A penalty on the discriminator's gradient, now and then.
 
     Lazily: found at every ``every``-th generator update (in all of the discriminator's turns before it) and then
-    ``every`` times as heavy, which asks the same for less (Karras et al. 2020, arXiv 1912.04958, section 2.2).
+    ``every`` times as heavy, which asks the same for less (Karras et al. 2020, arXiv 1912.04958, section 3.1; the
+    optimizer is left as it is).
+
     Under bf16-mixed it is computed in float32 all the same: second derivatives do not survive eight bits. Logged is
     the penalty as it is, its mean over the updates at which it was found; a log between two of them repeats the last.
 

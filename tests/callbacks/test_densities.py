@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from lightning_gans.callbacks import DensityPanel
+from lightning_gans.callbacks.animation import animate
 from lightning_gans.callbacks.densities import exact_divergence, fitted_bandwidth, read
 from lightning_gans.data import ImageDataModule, ImageSplit, Mixture, PointDataModule, Ring
 from lightning_gans.errors import InputError, NonFiniteLoss
@@ -317,7 +318,7 @@ def test_frames_are_in_the_order_of_their_steps_beyond_a_million(tmp_path: Path)
     samples.mkdir(parents=True)
     for step, grey in ((999_998, 0), (1_000_000, 255)):
         Image.new("RGB", (8, 8), (grey,) * 3).save(samples / f"step={step:06d}_densities.png")
-    DensityPanel()._animate(trainer(DensityPanel(), logger))
+    animate(samples, "densities")
     with Image.open(samples / "densities.gif") as animation:
         colours = []
         for index in range(2):

@@ -311,7 +311,7 @@ def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
     score(1, tmp_path / "one.json", tmp_path / "cache")
     one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
     names = [name for name in one if "_tiny_" in name]
-    assert len(names) == 3 + 3 + 12 and one.keys() == two.keys()
+    assert len(names) == 3 + 3 + 13 and one.keys() == two.keys()
     for name in names:
         assert two[name] == pytest.approx(one[name], rel=1e-6, abs=1e-7), name
 

@@ -1,5 +1,4 @@
 import math
-from functools import partial
 
 import numpy as np
 import pytest
@@ -10,13 +9,13 @@ from torch import Tensor, nn
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from lightning_gans.errors import InputError
+from lightning_gans.functional.kernels import RBFMixture
 from lightning_gans.metrics import feature_sets
 from lightning_gans.metrics.kernel_distance import (
     Kernel,
     KernelDistance,
     KernelDistanceValue,
     polynomial_kernel,
-    rbf_kernel,
     squared_mmd,
 )
 
@@ -40,9 +39,7 @@ def mixture(x: Tensor, y: Tensor) -> float:
     return (math.exp(-square / (2 * 0.5**2)) + math.exp(-square / (2 * 3.0**2))) / 2
 
 
-@pytest.mark.parametrize(
-    ("kernel", "plain"), [(polynomial_kernel, polynomial), (partial(rbf_kernel, bandwidths=(0.5, 3.0)), mixture)]
-)
+@pytest.mark.parametrize(("kernel", "plain"), [(polynomial_kernel, polynomial), (RBFMixture((0.5, 3.0)), mixture)])
 @pytest.mark.parametrize("block", [5, 2**21])
 def test_the_same_as_sums_over_all_pairs(kernel: Kernel, plain, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_sets, "BLOCK_ELEMENTS", block)
@@ -77,7 +74,7 @@ def test_shifted_gaussians_have_the_known_rbf_discrepancy(d: int, bandwidth: flo
     for seed in range(40):
         x, y = random(200, d, seed=2 * seed), random(200, d, seed=2 * seed + 1)
         y[:, 0] += 1
-        values.append(squared_mmd(x, y, partial(rbf_kernel, bandwidths=(bandwidth,))))
+        values.append(squared_mmd(x, y, RBFMixture((bandwidth,))))
     mean, deviation = np.mean([v.value for v in values]), np.std([v.value for v in values], ddof=1)
     assert abs(mean - closed) < 3 * deviation / math.sqrt(40)
     # the error of the estimate is what it says (40 draws know their sd to 11 %)
@@ -96,7 +93,7 @@ def simulate(kernel: Kernel, shift: float, draws: int, m: int, n: int, d: int) -
     ]
 
 
-KERNELS = [polynomial_kernel, partial(rbf_kernel, bandwidths=(1.0, 4.0))]
+KERNELS = [polynomial_kernel, RBFMixture((1.0, 4.0))]
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -129,8 +126,8 @@ def test_symmetric_and_independent_of_order(m: int, n: int, seed: int) -> None:
 
 def test_duplicates_have_kernel_exactly_one() -> None:
     x = 1e3 * random(1, 50).expand(4, 50)
-    assert (rbf_kernel(x, x, (1e-3, 1.0)) <= 1).all()
-    assert rbf_kernel(torch.zeros(2, 3), torch.zeros(2, 3), (0.1,)).tolist() == [[1, 1], [1, 1]]
+    assert (RBFMixture((1e-3, 1.0))(x, x) <= 1).all()
+    assert RBFMixture((0.1,))(torch.zeros(2, 3), torch.zeros(2, 3)).tolist() == [[1, 1], [1, 1]]
 
 
 def test_subsets_are_the_same_whatever_the_order_and_the_batches() -> None:

@@ -324,6 +324,34 @@ def throughput() -> list[str]:
     return lines
 
 
+def semi_supervised() -> list[str]:
+    record = read("semi_supervised")
+    assert record is not None
+    lines = ["| labels | epochs | updates | test errors of 10,000, averaged | raw |", "|---|---|---|---|---|"]
+    for run in record["runs"].values():
+        errors = run["test_errors"]
+        lines.append(
+            f"| {run['labels']} | {run['epochs']:g} | {run['updates']:,} | {errors['ema']:,} | {errors['raw']:,} |"
+        )
+    return lines
+
+
+def packs() -> list[str]:
+    lines = ["| | modes | high quality | KL | seeds |", "|---|---|---|---|---|"]
+    for data, modes_of in (("ring", 8), ("grid", 25)):
+        for packing in (1, 2):
+            record = read(f"pacgan_{data}_quick_packing{packing}")
+            if record is None:
+                continue
+            summary = record["summary"]
+            lines.append(
+                f"| {data}, packs of {packing} | {over_seeds(summary['density/modes'], 1)} of {modes_of} "
+                f"| {over_seeds(summary['density/high_quality'], 2)} | {over_seeds(summary['density/mode_kl'], 2)} "
+                f"| {len(record['seeds'])} |"
+            )
+    return lines
+
+
 TABLES = {
     "ERRORS": errors,
     "FIDELITY": fidelity,
@@ -331,7 +359,9 @@ TABLES = {
     "CROSS": cross,
     "MODES": modes,
     "PARZEN": parzen,
+    "PACKS": packs,
     "ADAGAN": adagan,
+    "SEMI_SUPERVISED": semi_supervised,
     "NCE": nce,
     "ICA": ica,
     "DENSITY_RATIOS": density_ratios,

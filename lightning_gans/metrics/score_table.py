@@ -57,7 +57,7 @@ def _title(score: Score) -> str:
 
 def _floor_of(score: Score, floors: list[Score]) -> Score | None:
     """The floor of the most images, but no more than the score is of: with more it would be too low."""
-    if score.protocol.get("reference") != "train":
+    if score.protocol.get("reference", "train") != "train":
         return None  # every floor is relative to the training images
     suited = [
         floor

@@ -14,6 +14,7 @@ from lightning_gans.objectives.nce import NCE
 from lightning_gans.objectives.players import Updates
 from lightning_gans.objectives.recognition_baseline import RecognitionBaseline
 from lightning_gans.objectives.regularisers import R1, GradientPenalty, Regulariser, SpectralNorm
+from lightning_gans.objectives.semi_supervised import SemiSupervised
 
 __all__ = [
     "BEGAN",
@@ -34,6 +35,7 @@ __all__ = [
     "InvariantInfoGAN",
     "RecognitionBaseline",
     "Regulariser",
+    "SemiSupervised",
     "SpectralNorm",
     "Transformation",
     "Updates",

@@ -74,7 +74,10 @@ class SpectralNorm(Regulariser):
         layers = [layer for layer in discriminator.modules() if isinstance(layer, WEIGHTED)]
         for layer in layers:
             if parametrize.is_parametrized(layer, "weight"):
-                raise InputError("discriminator_regularisers asks for SpectralNorm twice; name it once")
+                raise InputError(
+                    f"SpectralNorm finds weights of {type(discriminator).__name__} that are normalised already; name it "
+                    "once, and with layers that have no weight normalisation"
+                )
         for layer in layers:
             parametrizations.spectral_norm(layer)
 

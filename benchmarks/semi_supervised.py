@@ -1,0 +1,196 @@
+"""Test errors of semi-supervised learning on MNIST, for 20, 50, 100 and 200 labels, beside the published ones.
+
+    python benchmarks/semi_supervised.py                                    # all of it: 40 runs of 180,000 updates
+    python benchmarks/semi_supervised.py --labels 100 --label_seeds 0 --seeds 0 --max_steps 6000
+    python benchmarks/semi_supervised.py --labels 100 --label_seeds 0 --seeds 0 1 2 3 4 5 6 7 8 9    # an ensemble too
+
+Every run goes through the ordinary commands, `fit` on conf/semi_supervised_mnist_<labels>.yaml and then `test`. The
+label seed chooses which images have labels, the seed all else; where one choice of labels has several seeds, these
+are also tested together (`ensemble`). The record is benchmarks/results/semi_supervised.json: for each run the errors of
+the test images, and of the 5,000 validation images against epochs of 600 updates. What is recorded is not measured
+again, and a run that was stopped goes on where it was.
+"""
+
+import argparse
+import json
+import shlex
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from over_seeds import RESULTS, run
+
+from lightning_gans import __version__
+from lightning_gans.files import atomic_path
+from lightning_gans.metrics import Score, read_scores
+from lightning_gans.runs import SCORES, is_finished, versions
+
+ERROR = "classification_error"
+UPDATES_PER_EPOCH = 600
+IMAGES = 10_000
+PUBLISHED = {20: (1677, 452, 1134, 445), 50: (221, 136, 142, 96), 100: (93, 6.5, 86, 5.6), 200: (90, 4.2, 81, 4.3)}
+"""Errors among 10,000: mean and ± of one model, mean and ± of an ensemble of ten (Salimans et al. 2016, table 1)."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--labels", type=int, nargs="+", choices=list(PUBLISHED), default=list(PUBLISHED))
+    parser.add_argument(
+        "--label_seeds", type=int, nargs="+", default=list(range(10)), help="choices of labelled images"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="runs for each choice")
+    parser.add_argument("--max_steps", type=int, default=180_000, help="updates; 180,000 are the published 300 epochs")
+    parser.add_argument("--val_check_interval", type=int, default=6000, help="updates between validations")
+    parser.add_argument("--runs", default="runs/benchmarks", help="folder of the runs")
+    parser.add_argument("--record", type=Path, default=RESULTS / "semi_supervised.json")
+    parser.add_argument("--threads", type=int, help="CPU threads; torch's choice by default")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    print(f"recording to {options.record}", flush=True)
+    for labels in options.labels:
+        for label_seed in options.label_seeds:
+            for seed in options.seeds:
+                key = f"{labels} labels, choice {label_seed}, seed {seed}, {options.max_steps} updates"
+                if key not in read(options.record)["runs"]:
+                    add(options.record, "runs", key, one_run(options, labels, label_seed, seed))
+            if len(options.seeds) > 1:
+                key = f"{labels} labels, choice {label_seed}, seeds {options.seeds}, {options.max_steps} updates"
+                if key not in read(options.record)["ensembles"]:
+                    add(options.record, "ensembles", key, ensemble(options, labels, label_seed))
+    print("\n".join(table(read(options.record))))
+
+
+def one_run(options: argparse.Namespace, labels: int, label_seed: int, seed: int) -> dict[str, Any]:
+    """Train one model, unless that is done, and test it."""
+    place = experiment(options, labels, label_seed, seed)
+    finished = [folder for folder in versions(place) if is_finished(folder)]
+    started, seconds = time.perf_counter(), None
+    if not finished:
+        begun = [folder for folder in versions(place) if (folder / "checkpoints" / "last.ckpt").is_file()]
+        run(
+            "fit",
+            *("--config", f"conf/semi_supervised_mnist_{labels}.yaml", "--runs", options.runs),
+            *("--experiment", place.name, "--seed_everything", str(seed), "--data.labelled.seed", str(label_seed)),
+            *("--trainer.max_steps", str(options.max_steps)),
+            *("--trainer.val_check_interval", str(options.val_check_interval)),
+            *("--checkpoints.every_n_steps", str(min(options.val_check_interval, 1000))),
+            *(["--ckpt_path", "last"] if begun else []),
+        )
+        # of a run that went on, the time of its last session says nothing
+        seconds = None if begun else round(time.perf_counter() - started, 1)
+    folder = versions(place)[-1]
+    run("test", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt"))
+    found = [score for score in read_scores(folder / SCORES) if score.metric == ERROR]
+    tested = {str(score.protocol["weights"]): score for score in found if score.protocol["split"] == "test"}
+    return {
+        "labels": labels,
+        "label_seed": label_seed,
+        "seed": seed,
+        "updates": tested["ema"].step,
+        "epochs": round((tested["ema"].step or 0) / UPDATES_PER_EPOCH, 1),
+        "test_errors": {weights: errors(score) for weights, score in tested.items()},
+        "validation_error_against_epoch": {weights: curve(found, weights) for weights in tested},
+        "wall_seconds": seconds,
+        "cpu_threads": torch.get_num_threads(),
+        "protocol": tested["ema"].protocol,
+        "command": command(),
+    }
+
+
+def ensemble(options: argparse.Namespace, labels: int, label_seed: int) -> dict[str, Any]:
+    """Test the runs of one choice of labels together."""
+    places = [experiment(options, labels, label_seed, seed) for seed in options.seeds]
+    checkpoints = [str(versions(place)[-1] / "checkpoints" / "last.ckpt") for place in places]
+    out = Path(options.runs) / f"ensemble_{labels}_labels_{label_seed}"
+    run("ensemble", *checkpoints, "--out", str(out))
+    joint = read_scores(out / SCORES)[-1]
+    return {
+        "labels": labels,
+        "label_seed": label_seed,
+        "seeds": options.seeds,
+        "updates": joint.step,
+        "test_errors": errors(joint),
+        "protocol": joint.protocol,
+        "command": command(),
+    }
+
+
+def experiment(options: argparse.Namespace, labels: int, label_seed: int, seed: int) -> Path:
+    name = f"semi_supervised_mnist_{labels}_choice{label_seed}_seed{seed}_{options.max_steps}"
+    return Path(options.runs) / name
+
+
+def command() -> str:
+    """What was asked for; where runs and records lie is left out."""
+    given = iter(sys.argv[1:])
+    kept = [word for word in given if word not in ("--runs", "--record") or next(given) is None]
+    return shlex.join(["python", "benchmarks/semi_supervised.py", *kept])
+
+
+def errors(score: Score) -> int:
+    """Wrongly classified test images."""
+    return round(score.value * IMAGES)
+
+
+def curve(found: list[Score], weights: str) -> list[tuple[float, float]]:
+    """Epochs and the share of errors among the validation images."""
+    return [
+        (round((score.step or 0) / UPDATES_PER_EPOCH, 2), score.value)
+        for score in found
+        if score.protocol["split"] == "validation" and score.protocol["weights"] == weights
+    ]
+
+
+def read(record: Path) -> dict[str, Any]:
+    if record.is_file():
+        return json.loads(record.read_text())
+    return {"version": __version__, "torch": torch.__version__, "runs": {}, "ensembles": {}}
+
+
+def add(record: Path, kind: str, key: str, entry: dict[str, Any]) -> None:
+    """Write an entry at once; another process may have recorded others meanwhile."""
+    content = read(record)
+    content[kind][key] = entry
+    with atomic_path(record) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"{key}: {entry['test_errors']} errors", flush=True)
+
+
+def table(record: dict[str, Any]) -> list[str]:
+    """Errors among the 10,000 test images, ours beside the published."""
+    lines = [
+        "| labels | epochs | runs | errors of one model | published, 300 epochs | ensembles | errors | published |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    groups = sorted({(entry["labels"], entry["updates"]) for entry in record["runs"].values()})
+    for labels, updates in groups:
+        single, joint = (
+            [
+                entry["test_errors"]
+                for entry in record[kind].values()
+                if (entry["labels"], entry["updates"]) == (labels, updates)
+            ]
+            for kind in ("runs", "ensembles")
+        )
+        one, one_spread, ten, ten_spread = PUBLISHED[labels]
+        lines.append(
+            f"| {labels} | {updates / UPDATES_PER_EPOCH:.4g} | {len(single)} | {spread([e['ema'] for e in single])} "
+            f"| {one} ± {one_spread} | {len(joint)} | {spread(joint)} | {ten} ± {ten_spread} |"
+        )
+    return lines
+
+
+def spread(values: list[int]) -> str:
+    """Mean ± standard deviation; the number alone of one run."""
+    if not values:
+        return ""
+    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.4g}{deviation}"
+
+
+if __name__ == "__main__":
+    main()

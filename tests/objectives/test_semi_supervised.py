@@ -1,0 +1,246 @@
+"""Semi-supervised learning: who learns what, exact resumption, and that unlabelled data help to classify."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch.optim import SGD, Adam
+from torch.utils.data import DataLoader
+
+from lightning_gans.__main__ import main
+from lightning_gans.errors import InputError
+from lightning_gans.latent import LatentSpec, Noise
+from lightning_gans.metrics import read_scores
+from lightning_gans.networks import FullyConnectedClassifier
+from lightning_gans.networks.modes import evaluation_mode
+from lightning_gans.objectives import SemiSupervised, Updates
+from lightning_gans.objectives.regularisers import R1
+from tests.objectives.games import (
+    BATCH,
+    SIDE,
+    TinyDiscriminator,
+    TinyGenerator,
+    all_equal,
+    play,
+    real_images,
+    weights_of,
+)
+from tests.test_resume import assert_same_run
+
+CONFIG = Path(__file__).parents[1] / "conf" / "semi_supervised.yaml"
+
+
+def build(rate: float = 0.05, **options) -> SemiSupervised:
+    torch.manual_seed(0)
+    defaults = {
+        "generator": TinyGenerator,
+        "discriminator": FullyConnectedClassifier([1, SIDE, SIDE], [12, 8], num_classes=3),
+        "latent": LatentSpec(Noise(dim=3)),
+        "generator_optimizer": partial(SGD, lr=rate),
+        "discriminator_optimizer": partial(SGD, lr=rate),
+    }
+    return SemiSupervised(**(defaults | options))
+
+
+def batch(n: int = BATCH, seed: int = 0) -> dict[str, torch.Tensor]:
+    labels = torch.randint(3, (n,), generator=torch.Generator().manual_seed(seed + 1000))
+    return {"image": real_images(n, seed), "labelled_image": real_images(n, seed + 500), "labelled_label": labels}
+
+
+def loader(n: int = BATCH, batches: int = 8) -> DataLoader:
+    return DataLoader([batch(n, seed) for seed in range(batches)], batch_size=None)  # type: ignore[arg-type]
+
+
+def test_each_player_moves_its_own_network_alone():
+    for mover, rates in (("generator", (0.1, 0.0)), ("discriminator", (0.0, 0.1))):
+        module = build(generator_optimizer=partial(SGD, lr=rates[0]), discriminator_optimizer=partial(SGD, lr=rates[1]))
+        module.initialised.fill_(True)
+        before = {name: weights_of(getattr(module, name)) for name in ("generator", "discriminator")}
+        play(module, 2, data=loader())
+        for name, weights in before.items():
+            assert all_equal(weights, weights_of(getattr(module, name))) == (name != mover)
+
+
+@pytest.mark.parametrize("loss", ["feature_matching", "non_saturating", "minimax"])
+def test_every_generator_loss_teaches_the_generator(loss):
+    module = build(generator_loss=loss, feature_distance="mean_absolute")
+    before = weights_of(module.generator)
+    play(module, 1, data=loader())
+    assert not all_equal(before, weights_of(module.generator))
+
+
+def test_every_update_of_the_discriminator_has_labelled_images_of_its_own(monkeypatch):
+    module = build(updates=Updates(discriminator_steps=2, accumulate=2))
+    seen = []
+    original = SemiSupervised._shown_labelled
+
+    def spy(self, images):
+        seen.append((images * 255).round().byte())
+        return original(self, images)
+
+    monkeypatch.setattr(SemiSupervised, "_shown_labelled", spy)
+    play(module, 1, data=loader(4 * BATCH))
+    assert torch.equal(torch.cat(seen), batch(4 * BATCH)["labelled_image"]) and len(seen) == 4
+
+
+def test_the_first_images_initialise_the_classifier_once(monkeypatch):
+    module = build(rate=0.0)
+    play(module, 1, data=loader())
+    first = weights_of(module.discriminator)
+    assert bool(module.initialised)
+    assert all_equal(first, weights_of(module.classifier_average.network))
+    play(module, 1, data=loader())  # a fit that goes on from these weights
+    assert all_equal(first, weights_of(module.discriminator))
+
+
+def test_options_can_be_combined_and_are_recorded():
+    module = build(
+        historical_averaging=0.1,
+        real_label=0.9,
+        unlabelled_weight=0.5,
+        discriminator_regularisers=[R1(1.0)],
+        discriminator=FullyConnectedClassifier([1, SIDE, SIDE], [12, 8], num_classes=3, minibatch_kernels=3),
+    )
+    trainer = play(module, 3, data=loader())
+    logged = trainer.callback_metrics
+    for name in ("historical_average/discriminator", "historical_average/generator", "regulariser/r1"):
+        assert logged[f"train/{name}"] > 0
+    total = logged["train/loss/supervised"] + 0.5 * logged["train/loss/unsupervised"]
+    torch.testing.assert_close(logged["train/loss/discriminator"], total)
+
+
+def test_the_historical_average_is_over_the_parameters_before_every_round():
+    module = build(historical_averaging=0.1, generator_optimizer=partial(SGD, lr=0.5))
+    seen = []
+    original = SemiSupervised._discriminator_turn
+    module._discriminator_turn = lambda real: (seen.append(weights_of(module.generator)), original(module, real))[1]
+    play(module, 4, data=loader())
+    means = [torch.stack(values).mean(0) for values in zip(*seen, strict=True)]
+    for mean, average in zip(means, module.history["generator"].buffers(), strict=True):
+        torch.testing.assert_close(average, mean)
+
+
+def test_a_smoothed_label_is_undone_in_the_log_ratio():
+    module = build(real_label=0.9)
+    ratio = torch.tensor([-3.0, 0.0, 2.0])
+    answer = 0.9 * ratio.sigmoid()  # the optimal D
+    torch.testing.assert_close(module.log_ratio(answer.logit()), ratio)
+    assert torch.equal(build().log_ratio(ratio), ratio)
+
+
+def test_bad_input_is_told_in_a_sentence():
+    with pytest.raises(InputError, match="tells no classes apart"):
+        build(discriminator=TinyDiscriminator())
+    for name, value in (("real_label", 1.5), ("classifier_ema_decay", 1.0), ("historical_averaging", 0.0)):
+        with pytest.raises(InputError, match=name):
+            build(**{name: value})
+    with pytest.raises(InputError, match=r"data\.labelled"):
+        play(build(), 1)
+    with pytest.raises(InputError, match="no averaged weights"):
+        build(classifier_ema_decay=None).class_probabilities(real_images(), "ema")
+
+
+def strokes(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noisy images of three classes: a stroke in one of three columns."""
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.randint(3, (n,), generator=random)
+    images = 60 * torch.rand(n, 1, SIDE, SIDE, generator=random)
+    images[torch.arange(n), 0, :, 1 + 2 * labels] += 150
+    return images.byte(), labels
+
+
+def test_the_classifier_learns_classes_from_few_labels():
+    images, _ = strokes(640, 0)
+    few_images, few_labels = strokes(12, 1)
+    data = [
+        {
+            "image": images[start : start + 32],
+            "labelled_image": few_images.repeat(3, 1, 1, 1)[:32],
+            "labelled_label": few_labels.repeat(3)[:32],
+        }
+        for start in range(0, 640, 32)
+    ]
+    module = build(
+        discriminator=FullyConnectedClassifier([1, SIDE, SIDE], [16, 12], num_classes=3, hidden_noise=0.1),
+        generator_optimizer=partial(Adam, lr=3e-3, betas=(0.5, 0.999)),
+        discriminator_optimizer=partial(Adam, lr=3e-3, betas=(0.5, 0.999)),
+        classifier_ema_decay=0.9,
+    )
+    test_images, test_labels = strokes(500, 2)
+
+    def error(weights):
+        return float((module.class_probabilities(test_images, weights).argmax(1) != test_labels).float().mean())
+
+    before = error("raw")
+    play(module, 80, data=DataLoader(data, batch_size=None))  # type: ignore[arg-type]
+    assert before > 0.3 and error("raw") < 0.05 and error("ema") < 0.05
+    with evaluation_mode(module.discriminator):
+        assert module.class_probabilities(test_images[:7], chunk=3).shape == (7, 3)
+
+
+# ---- on the command line -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """The root of two runs of the tiny configuration, seeds 0 and 1, one thread each."""
+    runs = tmp_path_factory.mktemp("runs")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
+            for seed in ("0", "1"):
+                assert main(["fit", "--config", str(CONFIG), "--runs", str(runs), "--seed_everything", seed]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    return runs / "semi_supervised"
+
+
+def test_a_run_that_was_stopped_resumes_exactly(fitted, tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        args = ["fit", "--config", str(CONFIG), "--runs", str(tmp_path), "--trainer.limit_val_batches", "0"]
+        # 12 steps are an epoch
+        assert main([*args, "--trainer.max_steps", "7"]) == 0
+        assert main([*args, "--ckpt_path", "last"]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    assert_same_run(tmp_path / "semi_supervised" / "version_1", fitted / "version_0")
+
+
+def test_test_reports_the_error_with_the_labels_in_its_protocol(fitted, capsys, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
+    folder = fitted / "version_0"
+    assert main(["test", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt")]) == 0
+    assert "classification_error" in capsys.readouterr().out
+    errors = {
+        score.protocol["weights"]: score
+        for score in read_scores(folder / "scores.jsonl")
+        if score.metric == "classification_error" and score.protocol["split"] == "test"
+    }
+    assert errors.keys() == {"ema", "raw"}
+    assert errors["ema"].protocol["n_labelled"] == 20 and errors["ema"].protocol["n_scored"] == 300
+    assert 0 <= errors["ema"].value < 0.9
+
+
+def test_an_ensemble_is_tested_by_one_command(fitted, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
+    checkpoints = [str(fitted / f"version_{seed}" / "checkpoints" / "last.ckpt") for seed in (0, 1)]
+    assert main(["ensemble", *checkpoints, "--device", "cpu", "--out", str(tmp_path)]) == 0
+    assert "members" in capsys.readouterr().out
+    first, second, joint = read_scores(tmp_path / "scores.jsonl")
+    assert (first.protocol["members"], second.protocol["seed"], joint.protocol["seed"]) == (1, 1, [0, 1])
+    assert joint.protocol["members"] == 2 and joint.step == first.step
+
+
+def test_an_ensemble_of_one_or_of_other_labels_is_refused(fitted, refused, tmp_path):
+    own = str(fitted / "version_0" / "checkpoints" / "last.ckpt")
+    assert "two checkpoints or more" in refused("ensemble", own)
+    other = torch.load(own, weights_only=True)
+    other["lightning_gans"]["config"]["data"]["init_args"]["labelled"]["seed"] = 5
+    torch.save(other, tmp_path / "other.ckpt")
+    assert "different labels" in refused("ensemble", own, tmp_path / "other.ckpt")

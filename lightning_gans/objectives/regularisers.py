@@ -75,8 +75,8 @@ class SpectralNorm(Regulariser):
         for layer in layers:
             if parametrize.is_parametrized(layer, "weight"):
                 raise InputError(
-                    f"SpectralNorm finds weights of {type(discriminator).__name__} that are normalised already; name it "
-                    "once, and with layers that have no weight normalisation"
+                    f"SpectralNorm finds weights of {type(discriminator).__name__} that are normalised already; name "
+                    "it once, and with layers that have no weight normalisation"
                 )
         for layer in layers:
             parametrizations.spectral_norm(layer)

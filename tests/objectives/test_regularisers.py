@@ -244,7 +244,7 @@ def test_evaluation_moves_no_power_iteration() -> None:
         (lambda: R1(1.0, every=0), "R1 has every 0, but it must be 1 or more"),
         (lambda: GradientPenalty(-1.0), "GradientPenalty has weight -1.0"),
         (lambda: GradientPenalty(target=-0.5), "GradientPenalty has target -0.5, but a norm is 0 or more"),
-        (lambda: game(SpectralNorm(), SpectralNorm()), "SpectralNorm twice"),
+        (lambda: game(SpectralNorm(), SpectralNorm()), "normalised already"),
     ],
 )
 def test_what_restrains_nothing_or_cannot_is_refused(make: Any, sentence: str) -> None:

@@ -187,11 +187,12 @@ def test_two_runs_with_one_seed_give_identical_weights_and_two_seeds_do_not(trai
 CONFIGURATIONS = sorted(path.stem for path in (Path(__file__).parents[1] / "conf").glob("*.yaml"))
 OVERLAYS = {"wandb", "f_gan_mnist_quick", "pacgan_quick", "bf16", "ddp"}
 FOR_BOOST = {"adagan_mixture"}  # see test_boost
+# the first that a file names
 NARROW = {
-    "PackedDiscriminator": "--model.generator.hidden [8] "
-    "--model.discriminator.init_args.discriminator.init_args.hidden [8]",
     "StackedMNIST": "--model.generator.width 0.05 --model.discriminator.width 0.05 --data.train_size 200 "
     "--data.evaluation_size 50",
+    "PackedDiscriminator": "--model.generator.hidden [8] "
+    "--model.discriminator.init_args.discriminator.init_args.hidden [8]",
     "SemiSupervisedGenerator": "--model.generator.hidden [8] --model.discriminator.hidden [8]",
     "class_path: GMMN": "--model.generator.hidden [8]",
     "MNISTGenerator": "--model.generator.width 0.05 --model.discriminator.width 0.05",

@@ -133,9 +133,11 @@ def command(options: argparse.Namespace, seeds: list[str]) -> str:
 
 
 def write(record: Path, options: argparse.Namespace, seeds: dict[str, dict[str, Any]]) -> None:
-    names = next(iter(seeds.values()))["scores"]
+    first, *others = seeds.values()
     summary = {}
-    for metric in names:
+    for metric in first["scores"]:
+        if any(metric not in entry["scores"] for entry in others):
+            continue  # recorded by different versions of the code, of which one measured it
         values = [entry["scores"][metric] for entry in seeds.values()]
         summary[metric] = {
             "median": round(statistics.median(values), 5),

@@ -38,7 +38,7 @@ from lightning_gans.functional.densities import GaussianMixture, divergence_by_q
 from lightning_gans.functional.f_divergences import FDivergence
 from lightning_gans.latent import LatentSpec, Noise
 from lightning_gans.networks import AffineGenerator, FullyConnectedDiscriminator
-from lightning_gans.objectives import FGAN, Updates
+from lightning_gans.objectives import FGAN, GradientPenalty, Updates
 
 ROOT = Path(__file__).parents[1]
 RECORD = Path(__file__).parent / "results" / "f_gan_gaussian.json"
@@ -56,6 +56,10 @@ DIVERGENCES: dict[str, dict[str, float]] = {
     "le_cam": {},
     "total_variation": {},
 }
+# The best critic of total variation is a step, sign(p - q) / 2, and one that has become a step teaches nothing where it
+# is flat. A little of a penalty on its slope keeps it soft; it is soft enough to bias the fit, the more the larger the
+# weight (0.02: mean off by 0.2; 0.002: by 0.07).
+SOFTENED = {"total_variation": {"weight": 1e-4, "steps": 10_000, "ema_decay": 0.999}}
 CROSS = ("kl", "reverse_kl", "jensen_shannon", "jeffrey", "pearson")
 ENDS = (-40.0, 45.0)
 
@@ -129,7 +133,7 @@ def play(name: str, seed: int, settings: dict[str, Any]) -> dict[str, float]:
     seed_everything(seed, verbose=False)
     module = build(name, seed, settings)
     started = time.perf_counter()
-    steps = settings["trainer"]["max_steps"]
+    steps = int(SOFTENED.get(name, {}).get("steps", settings["trainer"]["max_steps"]))
     trainer(steps).fit(module, data(seed, settings))
     generator = module.evaluation_generator
     mean, deviation = float(generator.mean), abs(float(generator.standard_deviation))
@@ -146,6 +150,7 @@ def play(name: str, seed: int, settings: dict[str, Any]) -> dict[str, float]:
 
 def build(name: str, seed: int, settings: dict[str, Any], start: tuple[float, float] = (0.0, 1.0)) -> FGAN:
     model = settings["model"]["init_args"]
+    softened = SOFTENED.get(name)
     rates = {player: model[f"{player}_optimizer"]["init_args"] for player in ("generator", "discriminator")}
     return FGAN(
         divergence=divergence(name),
@@ -156,7 +161,8 @@ def build(name: str, seed: int, settings: dict[str, Any], start: tuple[float, fl
         generator_optimizer=partial(torch.optim.Adam, **rates["generator"]),
         discriminator_optimizer=partial(torch.optim.Adam, **rates["discriminator"]),
         updates=Updates(**model["updates"]),
-        ema_decay=model["ema_decay"],
+        ema_decay=softened["ema_decay"] if softened else model["ema_decay"],
+        discriminator_regularisers=[GradientPenalty(softened["weight"], target=0.0)] if softened else None,
         seed=seed,
     )
 

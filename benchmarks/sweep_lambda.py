@@ -46,17 +46,18 @@ def main() -> None:
     if status := command_line(["sweep", *arguments]):
         sys.exit(status)
     command_line(["sweep", "report", str(folder)])
-    record(options.file.stem, folder, read_results(str(folder)), options.parallel)
+    cap = f" --run_cap {options.run_cap}" if options.run_cap else ""
+    record(options.file.stem, folder, read_results(str(folder)), f"--parallel {options.parallel}{cap}")
 
 
-def record(name: str, folder: Path, results: Results, parallel: int) -> None:
+def record(name: str, folder: Path, results: Results, options: str) -> None:
     """Write the JSON and copy the pictures."""
     assert results.goal is not None
     settings = settings_of(results)
     metrics = sorted({metric for trial in results.finished for metric in trial.metrics if "validation/" in metric})
     content = {
         "sweep": f"sweeps/{name}.yaml",
-        "command": f"python benchmarks/sweep_lambda.py --file sweeps/{name}.yaml --parallel {parallel}",
+        "command": f"python benchmarks/sweep_lambda.py --file sweeps/{name}.yaml {options}",
         "version": __version__,
         "torch": torch.__version__,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, "

@@ -44,7 +44,7 @@ from lightning_gans.files import atomic_path
 from lightning_gans.metrics import Score, format_scores, read_scores
 from lightning_gans.objectives import Game, InfoGAN
 from lightning_gans.objectives.synchronised_batch_norm import PortableBatchNormSync
-from lightning_gans.parser import SentenceParser
+from lightning_gans.parser import HelpFormatter, SentenceParser
 from lightning_gans.runs import (
     CHECKPOINTS,
     CONFIG,
@@ -110,6 +110,7 @@ class GanCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Our parser, whose errors are one sentence."""
         kwargs.setdefault("dump_header", ["lightning_gans"])
+        kwargs.setdefault("formatter_class", HelpFormatter)
         parser = SentenceParser(prog="python -m lightning_gans", **kwargs)
         parser.add_argument("-c", "--config", action=_config_action(), help="Path to a YAML file; later ones win.")
         return parser

@@ -1,5 +1,6 @@
 """A command-line parser whose errors are one sentence: what was wrong, where, and the nearest valid name."""
 
+import argparse
 import difflib
 import inspect
 import re
@@ -8,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import is_dataclass
 from typing import Any, NoReturn
 
+from jsonargparse import DefaultHelpFormatter
 from lightning.pytorch.cli import LightningArgumentParser
 
 import lightning_gans.data
@@ -15,6 +17,10 @@ import lightning_gans.functional.kernels
 import lightning_gans.latent
 import lightning_gans.networks
 import lightning_gans.objectives
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """jsonargparse's help, with descriptions laid out as they were written."""
 
 
 class SentenceParser(LightningArgumentParser):

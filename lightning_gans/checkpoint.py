@@ -26,6 +26,7 @@ SECTIONS = (
     "attributes",
     "fidelity",
     "densities",
+    "likelihood",
     "energy",
     "parzen",
     "stacked_modes",
@@ -33,6 +34,7 @@ SECTIONS = (
     "calibration",
     "pictures",
     "health",
+    "speed",
     "checkpoints",
 )
 

@@ -34,6 +34,7 @@ from lightning_gans.callbacks import (
     ParzenPanel,
     Pictures,
     RunCheckpoints,
+    Speed,
     StackedModesPanel,
     TwoSampleTestPanel,
 )
@@ -45,6 +46,7 @@ from lightning_gans.metrics import Score, format_scores, read_scores
 from lightning_gans.objectives import Game, InfoGAN
 from lightning_gans.objectives.synchronised_batch_norm import PortableBatchNormSync
 from lightning_gans.parser import HelpFormatter, SentenceParser
+from lightning_gans.processes import ending_together
 from lightning_gans.runs import (
     CHECKPOINTS,
     CONFIG,
@@ -142,6 +144,7 @@ class GanCLI(LightningCLI):
         parser.add_lightning_class_args(Calibration, "calibration")
         parser.add_lightning_class_args(Pictures, "pictures")
         parser.add_lightning_class_args(Health, "health")
+        parser.add_lightning_class_args(Speed, "speed")
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
 
@@ -267,6 +270,10 @@ class GanCLI(LightningCLI):
         return kwargs
 
     # ---- around the run
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        with ending_together(self.trainer):
+            super()._run_subcommand(subcommand)
 
     @rank_zero_only
     def before_fit(self) -> None:

@@ -29,3 +29,51 @@ def keyed_generator(device: torch.device | str, *key: int | str) -> torch.Genera
         A fresh generator.
     """
     return torch.Generator(device).manual_seed(derive_seed(*key))
+
+
+class KeyedGenerators:
+    """The same numbers as `keyed_generator`'s, from generators that stay the same objects from round to round.
+
+    A recorded round draws from the generators that it was recorded with; `rekey` gives them, before each replay, the
+    keys of the step.
+
+    Args:
+        device: Where the numbers shall be drawn.
+        base: What every key begins with, before the step: (seed, rank).
+    """
+
+    def __init__(self, device: torch.device | str, *base: int | str):
+        self._device = device
+        self._base = base
+        self._generators: dict[tuple[int | str, ...], torch.Generator] = {}
+        self._asked: dict[tuple[int | str, ...], int] = {}
+        self._step = 0
+
+    @property
+    def all(self) -> list[torch.Generator]:
+        """Every generator that was ever asked for."""
+        return list(self._generators.values())
+
+    def rekey(self, step: int) -> None:
+        """Begin a round: each generator starts anew with the key (*base, step, *its own)."""
+        self._step = step
+        self._asked = {}
+        for key, generator in self._generators.items():
+            self._seed(generator, key[:-1])
+
+    def get(self, *key: int | str) -> torch.Generator:
+        """The generator that stands for `keyed_generator(device, *base, step, *key)`.
+
+        Whoever asks for the same key again in a round gets a generator of its own, at the beginning of the same
+        numbers.
+        """
+        asked = self._asked.get(key, 0)
+        self._asked[key] = asked + 1
+        own = (*key, asked)
+        if own not in self._generators:
+            self._generators[own] = torch.Generator(self._device)
+            self._seed(self._generators[own], key)
+        return self._generators[own]
+
+    def _seed(self, generator: torch.Generator, key: tuple[int | str, ...]) -> None:
+        generator.manual_seed(derive_seed(*self._base, self._step, *key))

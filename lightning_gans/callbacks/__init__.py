@@ -15,6 +15,7 @@ from lightning_gans.callbacks.parzen import ParzenPanel
 from lightning_gans.callbacks.pictures import Pictures
 from lightning_gans.callbacks.progress import GameProgress
 from lightning_gans.callbacks.score_table import WandbScores
+from lightning_gans.callbacks.speed import Speed
 from lightning_gans.callbacks.stacked_modes import StackedModesPanel
 from lightning_gans.callbacks.two_sample_test import TwoSampleTestPanel
 
@@ -34,6 +35,7 @@ __all__ = [
     "ParzenPanel",
     "Pictures",
     "RunCheckpoints",
+    "Speed",
     "StackedModesPanel",
     "TwoSampleTestPanel",
     "WandbScores",

@@ -227,7 +227,7 @@ def fitted_bandwidth(points: Tensor) -> float:
 
 def _noise(trainer: Trainer, module: Adversarial) -> float:
     """Standard deviation of the instance noise that the discriminator has learned under."""
-    return 0.0 if module.instance_noise is None else module.instance_noise.at(trained_steps(trainer, module))
+    return 0.0 if module.instance_noise is None else float(module.instance_noise.at(trained_steps(trainer, module)))
 
 
 def _knows_ratios(module: Adversarial) -> bool:

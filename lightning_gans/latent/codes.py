@@ -10,7 +10,6 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from lightning_gans.errors import InputError
 from lightning_gans.functional import information
@@ -89,7 +88,8 @@ class CategoricalCode(CodePrior):
 
     def as_input(self, values: Tensor) -> Tensor:
         """One-hot, shape (n, K)."""
-        return one_hot(values, self.size).float()
+        # torch's one_hot looks at the values, for which a device would have to be waited for
+        return torch.zeros(len(values), self.size, device=values.device).scatter_(1, values[:, None], 1.0)
 
     def log_likelihood(self, values: Tensor, posterior: Tensor) -> Tensor:
         """log softmax(posterior)[c], shape (n,)."""

@@ -3,7 +3,7 @@
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class ExponentialMovingAverage(nn.Module):
@@ -24,15 +24,29 @@ class ExponentialMovingAverage(nn.Module):
         self.network = copy.deepcopy(network).requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, network: nn.Module, step: int) -> None:
+    def update(self, network: nn.Module, step: int | Tensor) -> None:
         """Move the average towards ``network``.
 
         Args:
             network: The original, just updated.
-            step: Number of updates before this one.
+            step: Number of updates before this one; a scalar where updates are recorded and replayed.
         """
-        decay = min(self.decay, (1 + step) / (10 + step))
         averages = [average.detach() for average in self.network.parameters()]
-        torch._foreach_lerp_(averages, [p.detach() for p in network.parameters()], 1 - decay)
+        weights = [p.detach() for p in network.parameters()]
+        if isinstance(step, Tensor):
+            step = step.double()
+            towards(averages, weights, 1 - ((1 + step) / (10 + step)).clamp_max(self.decay))
+        else:
+            towards(averages, weights, 1 - min(self.decay, (1 + step) / (10 + step)))
         for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
             average.copy_(buffer)
+
+
+def towards(averages: list[Tensor], weights: list[Tensor], share: float | Tensor) -> None:
+    """Move each average by a share of its distance from the weight, in place; the share may be a scalar tensor."""
+    if isinstance(share, Tensor):
+        differences = torch._foreach_sub(weights, averages)
+        torch._foreach_mul_(differences, share)
+        torch._foreach_add_(averages, differences)
+    else:
+        torch._foreach_lerp_(averages, weights, share)

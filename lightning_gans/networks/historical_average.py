@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from lightning_gans.networks.average import towards
+
 
 class HistoricalAverage(nn.Module):
     """θ̄ = 1/t sum_{i=1}^t θ[i], kept as a running mean, so that a checkpoint holds one copy of the parameters.
@@ -20,14 +22,15 @@ class HistoricalAverage(nn.Module):
             self.register_buffer(f"average_{index}", parameter.detach().clone())
 
     @torch.no_grad()
-    def see(self, network: nn.Module, step: int) -> None:
+    def see(self, network: nn.Module, step: int | Tensor) -> None:
         """Add the parameters as they stand: θ̄ <- θ̄ + (θ - θ̄)/t.
 
         Args:
             network: The network.
             step: t - 1, how many times it was seen before.
         """
-        torch._foreach_lerp_(list(self.buffers()), [p.detach() for p in network.parameters()], 1 / (step + 1))
+        count = step.double() if isinstance(step, Tensor) else step
+        towards(list(self.buffers()), [p.detach() for p in network.parameters()], 1 / (count + 1))
 
     def penalty(self, network: nn.Module) -> Tensor:
         """|θ - θ̄|², a scalar; the average is a constant in it."""

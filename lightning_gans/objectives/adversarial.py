@@ -4,7 +4,7 @@ An objective says what each player minimises; `Game` says when.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Literal
 
 import torch
@@ -140,7 +140,7 @@ class Adversarial(Game):
         if self.instance_noise is not None and self.training:
             random = self.random(f"instance noise on {which}")
             noise = torch.randn(samples.shape, dtype=samples.dtype, device=samples.device, generator=random)
-            samples = samples + self.instance_noise.at(self.global_step) * noise
+            samples = samples + self.instance_noise.at(self.clock) * noise
         if self._shown is not None:
             self._shown[which] = samples
         return samples
@@ -159,7 +159,8 @@ class Adversarial(Game):
     def _discriminator_turn(self, real: Tensor) -> Tensor:
         """The discriminator's loss, and the penalties of its regularisers on what it was shown."""
         latent = self.latent.sample(len(real), self.random("latent"))
-        due = [regulariser for regulariser in self.discriminator_regularisers if regulariser.is_due(self.global_step)]
+        step = self.global_step
+        due = [regulariser for regulariser in self.discriminator_regularisers if regulariser.is_due(step)]
         if not due:
             return self.discriminator_loss(real, latent)
         self._shown = {}
@@ -174,7 +175,11 @@ class Adversarial(Game):
     def _generator_turn(self, real: Tensor) -> Tensor:
         return self.generator_loss(real, self.latent.sample(len(real), self.random("latent")))
 
-    def finish_round(self, step: int) -> None:
+    def kind_of_round(self, step: int) -> Hashable:
+        """Which regularisers are due."""
+        return tuple(regulariser.is_due(step) for regulariser in self.discriminator_regularisers)
+
+    def finish_round(self, step: int | Tensor) -> None:
         """Let the average follow the generator."""
         if self.average is not None:
             self.average.update(self.generator, step)
@@ -215,14 +220,13 @@ class Adversarial(Game):
     def _evaluate(self, batch: dict[str, Tensor], batch_idx: int, stage: str) -> None:
         real = self.real(batch)
         self._key = (stage, batch_idx)
-        training_sums, self._sums = self._sums, {}
         latent = self._evaluation_latent(stage, batch_idx, len(real))
-        self.discriminator_loss(real, latent)
-        self.generator_loss(real, latent)
-        recorded, self._sums = self._sums, training_sums
+        with self.recorded_apart() as means:
+            self.discriminator_loss(real, latent)
+            self.generator_loss(real, latent)
         losses = {
-            f"{stage}/{name}": total / count
-            for name, (total, count) in recorded.items()
+            f"{stage}/{name}": value
+            for name, value in means.read().items()
             if name.startswith(("loss/", "divergence/"))
         }
         self.log_dict(losses, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(real))

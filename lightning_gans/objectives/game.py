@@ -7,16 +7,21 @@ the same thing.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import lightning_gans
 from lightning_gans.errors import InputError
+from lightning_gans.objectives.means import RunningMeans
 from lightning_gans.objectives.players import ALTERNATING, Player, Updates, frozen, require_one_owner
+from lightning_gans.objectives.recorded import RecordedRounds
 from lightning_gans.objectives.synchronise import (
     average_buffers,
     average_gradients,
@@ -25,8 +30,7 @@ from lightning_gans.objectives.synchronise import (
     require_known,
 )
 from lightning_gans.objectives.watch import LossWatch
-from lightning_gans.precision import full_precision
-from lightning_gans.randomness import keyed_generator
+from lightning_gans.randomness import KeyedGenerators, keyed_generator
 
 Weights = Literal["ema", "raw"]
 
@@ -49,10 +53,14 @@ class Game(LightningModule, ABC):
         self.run_config: dict[str, Any] | None = None
         self.findings: dict[str, Any] = {}
         self.trained_steps = 0
+        # how rounds are played faster than one operation at a time, if that was asked for
+        self.recorded_rounds: RecordedRounds | None = None
         self._key: tuple[int | str, ...] = ("outside training",)
-        self._key_of_turn: tuple[int | str, ...] = ()
+        self._turn: tuple[int | str, ...] = ()
+        self._generators: KeyedGenerators | None = None
+        self._clock: int | Tensor = 0
         self._players: tuple[Player, ...]
-        self._sums: dict[str, tuple[Tensor, int]] = {}
+        self._means = RunningMeans()
         self._losses = LossWatch()
 
     # ---- what a game defines -------------------------------------------------------------------
@@ -65,8 +73,15 @@ class Game(LightningModule, ABC):
     def real(self, batch: dict[str, Tensor]) -> Tensor:
         """The real samples of a batch as the networks see them, shape (B, *sample_shape)."""
 
-    def finish_round(self, step: int) -> None:
+    def begin_round(self, batch: dict[str, Tensor], step: int | Tensor) -> None:
+        """What precedes the players' turns in each step. Arguments are those of `play_round`."""
+
+    def finish_round(self, step: int | Tensor) -> None:
         """What follows the players' turns in each step, as moving averages do; ``step`` updates were done before."""
+
+    def kind_of_round(self, step: int) -> Hashable:
+        """What of a round is decided outside of tensors; rounds of one kind are the same operations."""
+        return None
 
     def notice(self, means: dict[str, Tensor]) -> None:
         """Look at the means that are about to be logged; a game warns here of what it sees."""
@@ -80,15 +95,27 @@ class Game(LightningModule, ABC):
 
     def record(self, name: str, value: Tensor) -> None:
         """Add a scalar to the means that are logged every `log_every_n_steps`; stays on the device."""
-        total, count = self._sums.get(name, (0.0, 0))
-        value = value.detach()
-        # several losses that are at the largest float32 (see `FGAN`) do not add up in it; MPS has no other
-        value = full_precision(value) if value.device.type == "mps" else value.double()
-        self._sums[name] = (total + value, count + 1)
+        self._means.add(name, value)
+
+    @contextmanager
+    def recorded_apart(self) -> Iterator[RunningMeans]:
+        """Within this context what is recorded goes to the means that it gives, and not to training's."""
+        training, self._means = self._means, RunningMeans()
+        try:
+            yield self._means
+        finally:
+            self._means = training
 
     def random(self, purpose: str) -> torch.Generator:
         """The generator of random numbers for one purpose within the current turn."""
+        if self._generators is not None:
+            return self._generators.get(*self._turn, purpose)
         return keyed_generator(self.device, self.seed, self.global_rank, *self._key, purpose)
+
+    @property
+    def clock(self) -> int | Tensor:
+        """Updates of the last player before this round; in a recorded one an int64 scalar, which changes in replays."""
+        return self._clock
 
     # ---- the turns -----------------------------------------------------------------------------
 
@@ -105,32 +132,69 @@ class Game(LightningModule, ABC):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """One round of the game."""
-        step = self.global_step
+        if self.recorded_rounds is None:
+            self.play_round(batch, self.global_step)
+        else:
+            self.recorded_rounds.play(batch, self.global_step)
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and self.global_step % every == 0:
+            self._log_means()
+
+    def play_round(
+        self, batch: dict[str, Tensor], step: int | Tensor, generators: KeyedGenerators | None = None
+    ) -> tuple[str, ...]:
+        """Let every player take its turns. Everything here is done by tensors, as a recording must have it.
+
+        Args:
+            batch: What the data module delivers for one step.
+            step: Updates of the last player before this round; an int64 scalar while a round is recorded, in which
+                Lightning's clock stands still.
+            generators: Where random numbers come from; None for fresh generators with the same numbers.
+
+        Returns:
+            The names of what was recorded for the log.
+        """
+        self._clock, self._generators = step, generators
+        self.begin_round(batch, step)
         batches = self.real(batch).tensor_split(self.real_batches_per_step)
         accumulate = self.updates.accumulate
         if self.updates.simultaneous:
             # every gradient is taken before anybody moves
-            self._key_of_turn = (step, "both players", 0)
-            losses = [self._find_gradient(player, batches) for player in reversed(self._players)]
+            turn = ("both players", 0)
+            losses = [self._find_gradient(player, batches, turn) for player in reversed(self._players)]
             for player, loss in zip(self._players, reversed(losses), strict=True):
                 self._follow(player, loss)
         else:
             *opponents, last = self._players
             for player in opponents:
-                for turn in range(self.updates.discriminator_steps):
-                    share = batches[turn * accumulate : (turn + 1) * accumulate]
-                    self._key_of_turn = (step, player.name, turn)
-                    self._follow(player, self._find_gradient(player, share))
-            self._key_of_turn = (step, last.name, 0)
-            self._follow(last, self._find_gradient(last, batches[-accumulate:]))
+                for index in range(self.updates.discriminator_steps):
+                    share = batches[index * accumulate : (index + 1) * accumulate]
+                    self._follow(player, self._find_gradient(player, share, (player.name, index)))
+            self._follow(last, self._find_gradient(last, batches[-accumulate:], (last.name, 0)))
         if self.trainer.world_size > 1:
             average_buffers(network for player in self._players for network in player.networks)
         self.finish_round(step)
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every and self.global_step % every == 0:
-            self._log_means()
+        self._losses.settle(step)
+        self._generators = None
+        return self._means.settle()
 
-    def _find_gradient(self, player: Player, batches: tuple[Tensor, ...]) -> Tensor:
+    def tick(self, work: Callable[[], object]) -> None:
+        """Let Lightning count an update of the last player that ``work`` does, a replay of a round."""
+        wrapped = self._wrapped(self._players[-1])
+        optimizer = wrapped.optimizer
+
+        def step(closure: Callable[[], object] | None = None) -> None:
+            if closure is not None:
+                closure()
+            work()
+
+        optimizer.step = step  # type: ignore[method-assign,assignment]
+        try:
+            wrapped.step()
+        finally:
+            del optimizer.step
+
+    def _find_gradient(self, player: Player, batches: tuple[Tensor, ...], turn: tuple[str, int]) -> Tensor:
         """Leave the gradient of a player's loss in its parameters; return the loss. Both are means over ranks."""
         for parameter in player.parameters:
             parameter.grad = None
@@ -138,7 +202,9 @@ class Game(LightningModule, ABC):
         strategy = self.trainer.strategy
         with frozen([other for other in self._players if other is not player]), local_backward(strategy):
             for index, real in enumerate(batches):
-                self._key = (*self._key_of_turn, index)
+                self._turn = (*turn, index)
+                if isinstance(self._clock, int):
+                    self._key = (self._clock, *self._turn)
                 loss = player.loss(real) / len(batches)
                 self.manual_backward(loss)
                 total = total + loss.detach()
@@ -147,16 +213,34 @@ class Game(LightningModule, ABC):
 
     def _follow(self, player: Player, loss: Tensor) -> None:
         """Let a player take the step that its gradient asks for."""
-        optimizers = self.optimizers()
-        wrapped = optimizers[self._players.index(player)] if isinstance(optimizers, list) else optimizers
+        wrapped = self._wrapped(player)
         # Lightning's clock ticks when one of *its* optimizers steps. All but the last player's are stepped
-        # underneath, so that the clock counts rounds.
-        optimizer = wrapped if player is self._players[-1] else wrapped.optimizer
-        step = self.global_step
+        # underneath, so that the clock counts rounds; and so is the last one's in a recording, whose replays tick.
+        ticks = player is self._players[-1] and isinstance(self._clock, int)
         if player.clip_norm is not None:
             nn.utils.clip_grad_norm_(player.parameters, player.clip_norm)
-        optimizer.step()
-        self._losses.see(player.name, loss, step)
+        (wrapped if ticks else wrapped.optimizer).step()
+        self._losses.see(player.name, loss)
+
+    def count_replayed(self, names: tuple[str, ...]) -> None:
+        """Count a round in the means of what it records, which a replay adds to but cannot count."""
+        self._means.count(names)
+
+    def take_back(self, names: tuple[str, ...]) -> None:
+        """Forget what Python remembers of a round that was recorded, or half recorded, but not played."""
+        self._clock, self._generators = 0, None
+        self._means.drop(names)
+        self._losses.drop()
+
+    def raw_optimizers(self) -> list[Optimizer]:
+        """Each player's optimizer, without what Lightning wraps around it."""
+        return [self._wrapped(player).optimizer for player in self._players]
+
+    def _wrapped(self, player: Player) -> LightningOptimizer:
+        optimizers = self.optimizers()
+        found = optimizers[self._players.index(player)] if isinstance(optimizers, list) else optimizers
+        assert isinstance(found, LightningOptimizer)
+        return found
 
     # ---- the log -------------------------------------------------------------------------------
 
@@ -170,8 +254,8 @@ class Game(LightningModule, ABC):
 
     def _log_means(self) -> None:
         self.require_finite()
-        means = {f"train/{name}": (total / count).float() for name, (total, count) in self._sums.items()}
-        self._sums = {}
+        means = {f"train/{name}": value.float() for name, value in self._means.read().items()}
+        self._means.forget()
         if self.trainer.world_size > 1:
             means = dict(zip(means, average_over_ranks(list(means.values())), strict=True))
         self.notice(means)
@@ -191,7 +275,7 @@ class Game(LightningModule, ABC):
 
     def on_train_start(self) -> None:
         """Forget sums of an earlier fit; refuse what the game cannot be played under."""
-        self._sums = {}
+        self._means = RunningMeans()
         self._losses = LossWatch()
         if self.trainer.precision not in ("32-true", "bf16-mixed"):
             # 16-mixed scales one loss for all optimizers; the others would change the images' type

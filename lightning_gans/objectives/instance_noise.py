@@ -10,6 +10,8 @@ about the direction; blurred ones overlap, and are equal exactly if the unblurre
 import math
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from lightning_gans.errors import InputError
 
 
@@ -35,7 +37,10 @@ class InstanceNoise:
         if self.until_step is not None and self.until_step < 1:
             raise InputError(f"instance_noise.until_step is {self.until_step}, but must be 1 or more, or null")
 
-    def at(self, step: int) -> float:
+    def at(self, step: int | Tensor) -> float | Tensor:
         """σ after ``step`` generator updates."""
-        left = 1.0 if self.until_step is None else max(0.0, 1 - step / self.until_step)
-        return self.standard_deviation * left
+        if self.until_step is None:
+            return self.standard_deviation
+        if isinstance(step, Tensor):
+            return self.standard_deviation * (1 - step.double() / self.until_step).clamp_min(0)
+        return self.standard_deviation * max(0.0, 1 - step / self.until_step)

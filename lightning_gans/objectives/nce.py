@@ -107,7 +107,7 @@ class NCE(Game):
         """Draw n noise points, (n, d), on the generator's device."""
         return self.noise(Noise(self.noise.latent_distribution, self.noise.input_size).sample(n, generator))
 
-    def finish_round(self, step: int) -> None:
+    def finish_round(self, step: int | Tensor) -> None:
         """Let the average follow the model."""
         if self.average is not None:
             self.average.update(self.density, step)
@@ -161,8 +161,7 @@ class NCE(Game):
     def _evaluate(self, batch: dict[str, Tensor], batch_idx: int, stage: str) -> None:
         points = self.real(batch)
         self._key = (stage, batch_idx)
-        training_sums, self._sums = self._sums, {}
-        loss = self.classification_loss(points)
-        self._sums = training_sums
+        with self.recorded_apart():
+            loss = self.classification_loss(points)
         options: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True, "batch_size": len(points)}
         self.log(f"{stage}/loss/nce", loss, **options)

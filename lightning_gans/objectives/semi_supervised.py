@@ -173,8 +173,8 @@ class SemiSupervised(Adversarial):
 
         return replace(player, loss=loss)
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """One round of the game, in which each update of the discriminator has a labelled batch of its own."""
+    def begin_round(self, batch: dict[str, Tensor], step: int | Tensor) -> None:
+        """Lay out a labelled batch for each update of the discriminator; remember the parameters as they stand."""
         if "labelled_image" not in batch:
             raise InputError(
                 "semi-supervised learning needs labelled images beside the unlabelled ones; set data.labelled, such as "
@@ -184,9 +184,8 @@ class SemiSupervised(Adversarial):
             self._initialise(self.real(batch))
         for name, history in self.history.items():
             assert isinstance(history, HistoricalAverage)
-            history.see(self.discriminator if name == "discriminator" else self.generator, self.global_step)
+            history.see(self.discriminator if name == "discriminator" else self.generator, step)
         self._labelled = self._labelled_parts(batch["labelled_image"], batch["labelled_label"])
-        super().training_step(batch, batch_idx)
 
     def _evaluate(self, batch: dict[str, Tensor], batch_idx: int, stage: str) -> None:
         # all held-out images have labels; both losses are measured on all of them
@@ -209,7 +208,7 @@ class SemiSupervised(Adversarial):
             self.classifier_average.network.load_state_dict(self.discriminator.state_dict())
         self.initialised.fill_(True)
 
-    def finish_round(self, step: int) -> None:
+    def finish_round(self, step: int | Tensor) -> None:
         """Let the averages follow generator and classifier."""
         super().finish_round(step)
         if self.classifier_average is not None:

@@ -121,7 +121,7 @@ def play(
     data = options.pop("data", None) or loader(size)
     trainer = Trainer(
         max_steps=steps,
-        accelerator="cpu",
+        accelerator=options.pop("accelerator", "cpu"),
         devices=1,
         logger=False,
         enable_checkpointing=False,

@@ -55,7 +55,7 @@ def test_the_critic_minimises_minus_the_bound(d: FDivergence) -> None:
     real, fake = outputs(module)
     expected = d.conjugate_of_activation(fake).mean() - d.output_activation(real).mean()
     torch.testing.assert_close(module.discriminator_loss(real_doubles(), draw(module)), expected, rtol=1e-12, atol=0)
-    recorded = {name: total.item() / count for name, (total, count) in module._sums.items()}
+    recorded = {name: value.item() for name, value in module._means.read().items()}
     assert recorded["loss/discriminator"] == pytest.approx(expected.item(), rel=1e-12)
     assert recorded["divergence/bound"] == pytest.approx(-expected.item(), rel=1e-12)
     assert recorded["divergence/in_domain"] == 1
@@ -69,7 +69,7 @@ def test_the_generator_minimises_its_part_of_the_bound_or_the_alternative(d: FDi
     term = {"minimax": d.conjugate_of_activation, "alternative": d.output_activation}[kind]
     loss = module.generator_loss(real_doubles(), draw(module))
     torch.testing.assert_close(loss, -term(fake).mean(), rtol=1e-12, atol=0)
-    assert module._sums["loss/generator"][0].item() == pytest.approx(loss.item(), rel=1e-12)
+    assert module._means.read()["loss/generator"].item() == pytest.approx(loss.item(), rel=1e-12)
     # both fall when the critic thinks better of all generated images
     assert isinstance(module.discriminator.head, nn.Linear)
     (slope,) = torch.autograd.grad(loss, module.discriminator.head.bias)

@@ -94,7 +94,7 @@ def test_what_is_logged_as_the_loss_is_the_games_part_without_the_information() 
     for objective in (InfoGAN, RecognitionBaseline, InvariantInfoGAN):
         module = build(objective).double()
         losses(module)
-        recorded = {name: total / count for name, (total, count) in module._sums.items()}
+        recorded = module._means.read()
         assert torch.equal(recorded["loss/discriminator"], gan[0])
         assert torch.equal(recorded["loss/generator"], gan[1])
         assert {"information/digit", "information/style"} <= recorded.keys()
@@ -158,8 +158,7 @@ def test_the_mean_of_many_bfloat16_losses_is_their_mean() -> None:
     value = torch.tensor(1.3828125, dtype=torch.bfloat16)  # a sum of 50 of them is off by 4 % in bfloat16
     for _ in range(500):
         module.record("loss", value)
-    total, count = module._sums["loss"]
-    assert (total / count).item() == pytest.approx(1.3828125, abs=1e-6)
+    assert module._means.read()["loss"].item() == pytest.approx(1.3828125, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -19,6 +19,7 @@ from lightning_gans.functional.energy import convergence_measure, equilibrium_lo
 from lightning_gans.latent import Latent
 from lightning_gans.networks.autoencoders import Autoencoder
 from lightning_gans.objectives.energy.base import EnergyBased
+from lightning_gans.objectives.synchronise import average_over_ranks
 
 
 class BEGAN(EnergyBased):
@@ -75,11 +76,12 @@ class BEGAN(EnergyBased):
             self._fake_energies.append(loss.detach())
         return loss
 
-    def finish_round(self, step: int) -> None:
+    def finish_round(self, step: int | Tensor) -> None:
         """Let k follow the balance of this round's energies, the same on every rank."""
         super().finish_round(step)
         real, fake = (torch.stack(kept).mean() for kept in (self._real_energies, self._fake_energies))
-        real, fake = self.trainer.strategy.reduce(torch.stack([real, fake]), reduce_op="mean").unbind()
+        if self.trainer.world_size > 1:
+            real, fake = average_over_ranks([real, fake])
         balance = self.diversity_ratio * real - fake
         self.control.copy_(next_control(self.control, self.control_rate, balance))
         self.record("energy/control", self.control)

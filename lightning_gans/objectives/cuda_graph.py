@@ -1,0 +1,80 @@
+"""A recording on an NVIDIA GPU: a CUDA graph."""
+
+import warnings
+from collections.abc import Callable, Iterable
+
+import torch
+from torch.optim import Optimizer
+
+from lightning_gans.errors import first_sentence
+from lightning_gans.objectives.recorded import Recording, Unrecordable
+
+
+class CUDAGraph(Recording):
+    """Operations as one CUDA graph (see PyTorch's notes on CUDA graphs, "whole-network capture")."""
+
+    def __init__(self) -> None:
+        # backward passes remember the stream that they ran on, so rehearsals run where the recording will
+        self._stream = torch.cuda.Stream()
+        self._graph = torch.cuda.CUDAGraph()
+
+    def prepare(self, optimizers: Iterable[Optimizer]) -> None:
+        """Let optimizers count their steps on the GPU."""
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                if "capturable" not in group:
+                    continue
+                group["capturable"] = True
+                for parameter in group["params"]:
+                    state = optimizer.state.get(parameter, {})
+                    if isinstance(state.get("step"), torch.Tensor):
+                        state["step"] = state["step"].to(parameter.device)
+
+    def rehearse(self, play: Callable[[], object], last: bool) -> None:
+        """Do the operations on the stream of the recording.
+
+        Args:
+            play: Does them.
+            last: Whether to look for operations that wait for the GPU; the first ones may, to allocate.
+
+        Raises:
+            Unrecordable: After they are done, if one of them waited.
+        """
+        self._stream.wait_stream(torch.cuda.current_stream())
+        before = torch.cuda.get_sync_debug_mode()
+        with warnings.catch_warnings(record=True) as caught, torch.cuda.stream(self._stream):
+            warnings.simplefilter("always")
+            if last:
+                torch.cuda.set_sync_debug_mode("warn")
+            try:
+                play()
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+        torch.cuda.current_stream().wait_stream(self._stream)
+        waits = []
+        for warning in caught:
+            if "synchronizing" in str(warning.message):
+                waits.append(f"{warning.filename}, line {warning.lineno}")
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        if waits:
+            raise Unrecordable(f"an operation of the round waits for the GPU ({waits[0]})")
+
+    def record(self, play: Callable[[], object], generators: Iterable[torch.Generator]) -> None:
+        """Capture the operations.
+
+        Raises:
+            Unrecordable: If CUDA refuses one of them.
+        """
+        for generator in generators:
+            self._graph.register_generator_state(generator)
+        try:
+            # other threads may copy batches meanwhile
+            with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
+                play()
+        except RuntimeError as error:
+            raise Unrecordable(f"CUDA refuses to record the round: {first_sentence(error)}") from error
+
+    def replay(self) -> None:
+        """Launch the graph on the current stream."""
+        self._graph.replay()

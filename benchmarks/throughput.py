@@ -4,9 +4,11 @@
     python benchmarks/throughput.py --games infogan_mnist --width 0.25 --threads 2
     python benchmarks/throughput.py --accelerator gpu
 
-Four sides, each in a process of its own, take turns of a block of steps, so that all of them see the same machine:
+Six sides, each in a process of its own, take turns of a block of steps, so that all of them see the same machine:
 
     fit        `python -m lightning_gans fit` with progress bar, log and checkpoints, without validations
+    fast       the same with conf/fast.yaml
+    compiled   the same with compiled networks besides
     half       the same on half of the training data: the size of a dataset must not show in a step
     bare       a loop by hand (benchmarks/bare_loops.py): same networks and optimizers, data in memory
     fed        the same loop, fed as popular repositories feed it: a torchvision dataset, per-item transforms and a
@@ -51,7 +53,7 @@ GAMES = {
     "f_gan_mnist": ["conf/f_gan_kl_mnist.yaml", "conf/f_gan_mnist_quick.yaml"],
     "gan_celeba": ["conf/gan_celeba.yaml"],
 }
-SIDES = ("fit", "half", "bare", "fed")
+SIDES = ("fit", "fast", "compiled", "half", "bare", "fed")
 FACES = 2048
 BOOTSTRAP_SAMPLES = 10_000
 
@@ -107,7 +109,15 @@ def measure(game: str, options: argparse.Namespace, folder: Path) -> dict[str, A
     return {
         "command": options.command,
         "configuration": GAMES[game],
-        "ratios": {f"fit / {side}": ratio(times, side) for side in SIDES if side != "fit"},
+        "ratios": {
+            f"{ours} / {side}": ratio(times, ours, side)
+            for ours, sides in {
+                "fit": ("half", "bare", "fed"),
+                "fast": ("bare", "fed"),
+                "compiled": ("bare", "fed"),
+            }.items()
+            for side in sides
+        },
         "updates_per_second": {
             side: round(options.block / median([wall for wall, _ in times[side]]), 2) for side in SIDES
         },
@@ -132,9 +142,9 @@ def machine(options: argparse.Namespace) -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores, {options.threads} thread(s) of each side, {name}"
 
 
-def ratio(times: dict[str, list[tuple[float, float]]], side: str) -> dict[str, Any]:
-    """How much faster `fit` is than another side: their seconds over its seconds."""
-    both = torch.tensor([times[side], times["fit"]], dtype=torch.float64)
+def ratio(times: dict[str, list[tuple[float, float]]], ours: str, side: str) -> dict[str, Any]:
+    """How much faster one of our sides is than another: their seconds over its seconds."""
+    both = torch.tensor([times[side], times[ours]], dtype=torch.float64)
     found = {}
     for clock, name in enumerate(("wall", "cpu")):
         ratios = both[0, :, clock] / both[1, :, clock]
@@ -173,6 +183,10 @@ def arguments(game: str, side: str, options: dict[str, Any], folder: str) -> lis
         found += [f"--data.init_args.root={folder}", "--trainer.log_every_n_steps=100"]
     elif side == "half":
         found += ["--data.init_args.validation_size=32500"]
+    if side in ("fast", "compiled"):
+        found.insert(1 + len(GAMES[game]), "--config=conf/fast.yaml")
+    if side == "compiled":
+        found += ["--speed.compile=true"]
     return found
 
 

@@ -1,6 +1,7 @@
 """Ways to train faster with the same results."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,7 +49,7 @@ class Speed(Callback):
         for optimizer in trainer.optimizers:
             for parameter, state in optimizer.state.items():
                 for name, values in state.items():
-                    if isinstance(values, Tensor) and values.shape == parameter.shape:
+                    if isinstance(values, Tensor) and values.shape == parameter.shape and name != "step":
                         # a fused step wants everything to lie in memory as the weights do
                         state[name] = torch.empty_like(parameter).copy_(values)
         if not self.graphs or not isinstance(pl_module, Game):
@@ -59,7 +60,8 @@ class Speed(Callback):
         elif trainer.world_size > 1:
             self._refuse(f"{trainer.world_size} processes share the training")
         else:
-            pl_module.recorded_rounds = RecordedRounds(pl_module, CUDAGraph)
+            # backward passes remember the stream that they ran on, so rehearsals run where the recordings will
+            pl_module.recorded_rounds = RecordedRounds(pl_module, partial(CUDAGraph, torch.cuda.Stream()))
 
     @staticmethod
     def _refuse(reason: str) -> None:

@@ -46,7 +46,7 @@ def towards(averages: list[Tensor], weights: list[Tensor], share: float | Tensor
     """Move each average by a share of its distance from the weight, in place; the share may be a scalar tensor."""
     if isinstance(share, Tensor):
         differences = torch._foreach_sub(weights, averages)
-        torch._foreach_mul_(differences, share)
+        torch._foreach_mul_(differences, share.to(differences[0].dtype))
         torch._foreach_add_(averages, differences)
     else:
         torch._foreach_lerp_(averages, weights, share)

@@ -11,15 +11,20 @@ from lightning_gans.objectives.recorded import Recording, Unrecordable
 
 
 class CUDAGraph(Recording):
-    """Operations as one CUDA graph (see PyTorch's notes on CUDA graphs, "whole-network capture")."""
+    """Operations as one CUDA graph (see PyTorch's notes on CUDA graphs, "whole-network capture").
 
-    def __init__(self) -> None:
-        # backward passes remember the stream that they ran on, so rehearsals run where the recording will
-        self._stream = torch.cuda.Stream()
+    Args:
+        stream: Where all graphs of a game are rehearsed and recorded; not the default stream.
+    """
+
+    def __init__(self, stream: torch.cuda.Stream) -> None:
+        self._stream = stream
         self._graph = torch.cuda.CUDAGraph()
 
     def prepare(self, optimizers: Iterable[Optimizer]) -> None:
         """Let optimizers count their steps on the GPU."""
+        # some kinds of rounds are still played in the ordinary way
+        warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 if "capturable" not in group:

@@ -155,7 +155,8 @@ def test_a_recorded_game_is_the_game(name: str) -> None:
 def test_a_game_as_cuda_graphs_is_the_game(name: str) -> None:
     class Graphs(Callback):
         def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-            self.rounds = pl_module.recorded_rounds = RecordedRounds(pl_module, CUDAGraph)
+            make = partial(CUDAGraph, torch.cuda.Stream())
+            self.rounds = pl_module.recorded_rounds = RecordedRounds(pl_module, make)
 
     plain, logged, _ = train(GAMES[name], accelerator="gpu")
     graphs = Graphs()

@@ -93,7 +93,7 @@ def test_what_cuda_refuses_is_told_in_its_own_words(notes) -> None:
     def play() -> None:
         raise RuntimeError("operation not permitted when stream is capturing\nmore lines")
 
-    with pytest.raises(Unrecordable, match="CUDA refuses to record the round: operation not permitted.*capturing$"):
+    with pytest.raises(Unrecordable, match=r"CUDA refuses to record the round: operation not permitted.*capturing$"):
         recording(notes).record(play, [])
 
 

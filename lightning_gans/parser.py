@@ -17,6 +17,7 @@ import lightning_gans.functional.kernels
 import lightning_gans.latent
 import lightning_gans.networks
 import lightning_gans.objectives
+from lightning_gans.sentences import nearest, sentence_about_a_class
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -63,12 +64,6 @@ def _arguments(cls: type) -> Iterable[str]:
     return [name for name in inspect.signature(cls).parameters if name not in ("self", "args", "kwargs")]
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint such as "; did you mean 'width'?", or nothing when no name is close."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
 def sentence(message: str, names: set[str]) -> str:
     """Condense jsonargparse's tree of an error to one sentence.
 
@@ -77,6 +72,8 @@ def sentence(message: str, names: set[str]) -> str:
             and at the leaf what is wrong.
         names: Valid names, for the hint.
     """
+    if said := sentence_about_a_class(message, names):
+        return said
     path = re.findall(r'Parser key "([^"]+)"', message)
     given = re.search(r"Given value: NestedArg\(key='([^']*)'", message)
     where = ".".join(path)
@@ -116,7 +113,16 @@ def sentence(message: str, names: set[str]) -> str:
     if expected and value and where:
         return f"{where} is {value[1].strip()!r}, but must be {' or '.join(expected)}"
     lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
-    leaves = [line for line in lines if not line.startswith(("Parser key", "Does not validate", "Subtypes", "Errors"))]
+    above = (
+        "Parser key",
+        "Problem with",
+        "Does not validate",
+        "Subtypes",
+        "Errors",
+        "Given",
+        "Expected a <class 'None",
+    )
+    leaves = [line for line in lines if not line.startswith(above)]
     return " ".join([f"{where}:" if where else "", *leaves])[:600].strip()
 
 

@@ -17,7 +17,7 @@ from lightning_gans.metrics.naming import lower_is_better
 from lightning_gans.sweep.plots import parallel_coordinates, responses
 from lightning_gans.sweep.results import SEED, Results, read_results
 from lightning_gans.sweep.schema import Goal
-from lightning_gans.sweep.summary import Setting, ranked, settings_of, verdict
+from lightning_gans.sweep.summary import Setting, no_such_metric, ranked, settings_of, verdict
 from lightning_gans.sweep.table import aligned, short_names, text
 from lightning_gans.sweep.unlabelled import Agreement, measure_agreement, rank_correlation
 
@@ -76,9 +76,7 @@ def goal_of(results: Results, asked: Sequence[str] | None) -> Goal:
     logged = sorted({name for trial in results.finished for name in trial.metrics})
     for name in asked:
         if name not in logged:
-            from lightning_gans.parser import nearest
-
-            raise InputError(f"no finished trial has the metric {name}{nearest(name, logged)}")
+            raise no_such_metric(name, logged)
     if results.goal is not None and asked[0] == results.goal.name:
         return results.goal
     return Goal(asked[0], lower_is_better(asked[0]))
@@ -86,7 +84,8 @@ def goal_of(results: Results, asked: Sequence[str] | None) -> Goal:
 
 def metrics_of(results: Results, goal: Goal, asked: Sequence[str]) -> list[str]:
     """What to show: the goal, what was asked for, else what such sweeps are about."""
-    logged = list(dict.fromkeys(name for trial in results.finished for name in trial.metrics))
+    # in no order that depends on where they come from: W&B's is another each time
+    logged = sorted({name for trial in results.finished for name in trial.metrics})
     about = [
         name
         for kind in _KINDS

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,15 @@ def read_results(source: str) -> Results:
         source: A sweep's folder, or ENTITY/PROJECT/ID of one on W&B.
 
     Raises:
-        InputError: If it is neither, or nothing of it is finished.
+        InputError: If it is neither, or nothing of it is finished, or W&B does not give it.
+        wandb.errors.Error: If W&B cannot be asked, as without a login.
     """
     folder = Path(source)
     if folder.is_dir():
         results = from_folder(folder)
     elif re.fullmatch(r"[^/]+/[^/]+/[^/]+", source) and not source.startswith((".", "runs/")):
+        from lightning_gans.sweep.wandb_results import from_wandb  # which needs the classes here
+
         results = from_wandb(source)
     else:
         raise InputError(f"{source} is neither the folder of a sweep nor ENTITY/PROJECT/ID of one on W&B")
@@ -98,52 +101,17 @@ def from_folder(folder: Path) -> Results:
         run = run_folder_of(folder / TRIALS_FOLDER / trial.name)
         checkpoint = run / LAST if run is not None and (run / LAST).is_file() else None
         trials.append(Result(trial.name, trial.state, flat(trial.settings), trial.metrics, checkpoint))
-    return _results(content.get("name") or folder.name, content, trials)
+    return results_of(content.get("name") or folder.name, content, trials)
 
 
-def from_wandb(path: str) -> Results:
-    """The results of a sweep on W&B.
-
-    Args:
-        path: ENTITY/PROJECT/ID.
-
-    Raises:
-        InputError: If there is no such sweep.
-        wandb.errors.Error: If W&B cannot be asked, as without a login.
-    """
-    import wandb
-
-    try:
-        sweep = wandb.Api().sweep(path)
-        return from_wandb_runs(path, sweep.config, list(sweep.runs))
-    except ValueError as error:
-        raise InputError(f"W&B has no sweep {path}, or does not show it to you: {error}") from error
-
-
-def from_wandb_runs(path: str, config: Mapping[str, Any], runs: Iterable[Any]) -> Results:
-    """The results that W&B's objects hold.
+def results_of(title: str, content: Mapping[str, Any], trials: list[Result]) -> Results:
+    """What the trials of a sweep amount to.
 
     Args:
-        path: ENTITY/PROJECT/ID.
-        config: The sweep's configuration.
-        runs: Objects with name, state, config and summary, as `wandb.Api` gives them.
+        title: What the sweep is called.
+        content: Its definition, of which only the metric counts here.
+        trials: In order.
     """
-    names = list(config.get("parameters") or {})
-    states = {"crashed": "broken", "failed": "broken", "killed": "terminated"}
-    trials = []
-    for run in runs:
-        settings = {name: run.config[name] for name in names if name in run.config}
-        numbers = {
-            str(name): float(value)
-            for name, value in dict(run.summary).items()
-            if isinstance(value, int | float) and not isinstance(value, bool) and not str(name).startswith("_")
-        }
-        trials.append(Result(run.name, states.get(run.state, run.state), flat(settings), numbers))
-    # W&B lists the newest first
-    return _results(config.get("name") or path, config, trials[::-1])
-
-
-def _results(title: str, content: Mapping[str, Any], trials: list[Result]) -> Results:
     metric = content.get("metric")
     goal = Goal(metric["name"], metric.get("goal", "minimize") == "minimize") if metric else None
     names = sorted({name for trial in trials for name in trial.settings})

@@ -11,6 +11,7 @@ from typing import Any
 
 from lightning_gans.errors import InputError
 from lightning_gans.runs import is_finished
+from lightning_gans.sentences import nearest
 from lightning_gans.sweep.command import command_line
 from lightning_gans.sweep.folder import TRIALS_FOLDER, lock_sweep, require_same, write_definition
 from lightning_gans.sweep.hyperband import falls_behind
@@ -235,12 +236,10 @@ class Runner:
         goal = self.sweep.goal
         if goal is None or goal.name in reading.metrics:
             return
-        from lightning_gans.parser import nearest
-
         logged = sorted(name for name in reading.metrics if name.startswith("validation/")) or sorted(reading.metrics)
         raise InputError(
-            f"metric.name is {goal.name}, but trial {trial.number} is finished and logged no such metric"
-            f"{nearest(goal.name, logged)}; it logged {', '.join(logged) or 'nothing'}"
+            f"metric.name is {goal.name}, but trial {trial.number} is finished and logged no such metric; "
+            f"it logged {', '.join(logged) or 'nothing'}{nearest(goal.name, logged)}"
         )
 
     def _require_hope(self) -> None:

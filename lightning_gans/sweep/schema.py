@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from lightning_gans.errors import InputError, first_sentence
+from lightning_gans.sentences import nearest
 from lightning_gans.sweep.command import check_command
 from lightning_gans.sweep.distributions import Choice, Distribution, read_distribution
 
@@ -165,8 +166,6 @@ def _refuse_keys(content: dict[str, Any], where: str, known: tuple[str, ...], un
         if key in unsupported:
             raise InputError(f"'{where}{key}' is not supported by the local runner: {unsupported[key]}")
         if key not in known:
-            from lightning_gans.parser import nearest
-
             raise InputError(f"'{where}{key}' is no key of a sweep file{nearest(str(key), known)}")
 
 

@@ -2,11 +2,12 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lightning_gans.errors import InputError
+from lightning_gans.sentences import nearest
 from lightning_gans.sweep.results import SEED, Result, Results
 from lightning_gans.sweep.schema import Goal
 from lightning_gans.sweep.table import short_names, text
@@ -87,8 +88,7 @@ def verdict(settings: Sequence[Setting], goal: Goal) -> str:
     """
     order = ranked(settings, goal)
     if not order:
-        logged = sorted({name for setting in settings for trial in setting.trials for name in trial.metrics})
-        raise InputError(f"no finished trial has the metric {goal.name}; they have {', '.join(logged) or 'none'}")
+        raise no_such_metric(goal.name, {name for setting in settings for t in setting.trials for name in t.metrics})
     best = order[0]
     count = len(best.values(goal.name))
     said = f"best by {goal.name}: {best.describe()}: {best.cell(goal.name)}"
@@ -106,6 +106,21 @@ def verdict(settings: Sequence[Setting], goal: Goal) -> str:
     names = "; ".join(f"{other.describe()} ({other.cell(goal.name)})" for other in as_good[:5])
     more = f" and {len(as_good) - 5} more" if len(as_good) > 5 else ""
     return said + f"; not told apart from {len(as_good)} of {len(order) - 1} others: {names}{more}"
+
+
+def no_such_metric(name: str, logged: Collection[str]) -> InputError:
+    """The refusal of a metric that no finished trial has a finite value of.
+
+    Args:
+        name: Of the metric.
+        logged: What the finished trials have.
+    """
+    if name in logged:
+        return InputError(f"the metric {name} is NaN or infinite in every finished trial, so there is nothing to rank")
+    shown = sorted(other for other in logged if other.startswith("validation/")) or sorted(logged)
+    return InputError(
+        f"no finished trial has the metric {name}; they have {', '.join(shown) or 'none'}{nearest(name, shown)}"
+    )
 
 
 def _told_apart(one: Setting, other: Setting, metric: str) -> bool:

@@ -1,15 +1,14 @@
-"""Reading a sweep: means over seeds, the best setting and what can be said of it, pictures, W&B's objects."""
+"""Reading a sweep: means over seeds, the best setting and what can be said of it, pictures."""
 
 import csv
+import math
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from lightning_gans.__main__ import main
-from lightning_gans.sweep.results import from_wandb_runs
 from lightning_gans.sweep.schema import Goal
 from lightning_gans.sweep.store import Store
 from lightning_gans.sweep.summary import ranked, settings_of, verdict
@@ -85,30 +84,6 @@ def test_another_metric_can_be_asked_for(tmp_path: Path, capsys) -> None:
     assert f"best by {BOUND}: digit.weight = 1" in capsys.readouterr().out
 
 
-def test_runs_on_wandb_become_the_same_results() -> None:
-    config = {"name": "on W&B", "metric": {"name": ERROR}, "parameters": {WEIGHT: {}, SEED: {}}}
-    runs = [
-        SimpleNamespace(
-            name=f"run{i}",
-            state=state,
-            config={WEIGHT: weight, SEED: i, "trainer": {}},
-            summary={ERROR: error, "_runtime": 3, "pictures/samples": {}, "note": "text"},
-        )
-        for i, (state, weight, error) in enumerate(
-            [("finished", 1.0, 0.2), ("crashed", 0.1, 0.3), ("finished", 1.0, 0.4)]
-        )
-    ]
-    results = from_wandb_runs("e/p/id", config, runs[::-1])
-    assert [(trial.name, trial.state) for trial in results.trials] == [
-        ("run0", "finished"),
-        ("run1", "broken"),
-        ("run2", "finished"),
-    ]
-    assert results.title == "on W&B" and results.goal == Goal(ERROR) and results.parameters == [WEIGHT, SEED]
-    (setting,) = settings_of(results)
-    assert setting.values(ERROR) == [0.2, 0.4] and "_runtime" not in results.trials[0].metrics
-
-
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
@@ -127,17 +102,10 @@ def test_refusals_of_a_report_name_what_is_there(refused, tmp_path: Path) -> Non
     assert "no finished trial has the metric validation/fid" in refused(
         "sweep", "report", folder, "--metric", "validation/fid"
     )
+    lost = folder_of(tmp_path / "t", {0.0: [math.nan, math.inf]})
+    assert f"the metric {ERROR} is NaN or infinite in every finished trial" in refused("sweep", "report", lost)
     (folder / "trials.jsonl").unlink()
     assert "no trial of the sweep" in refused("sweep", "report", folder)
-
-
-def test_without_a_login_wandb_is_not_asked_and_the_remedy_is_named(refused, tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "NETRC"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    assert "Use `wandb login` to log in" in refused("sweep", "report", "entity/project/abc123")
 
 
 def test_names_are_as_short_as_they_may_be() -> None:

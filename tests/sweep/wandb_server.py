@@ -1,4 +1,4 @@
-"""As much of a W&B server as `wandb sweep`, `wandb agent` and the runs of a sweep need, on localhost.
+"""As much of a W&B server as `wandb sweep`, `wandb agent`, their runs and `wandb.Api` need, on localhost.
 
 The names of the GraphQL operations are W&B's internals and may change with its version: an operation that is not known
 here is remembered in `unknown`, so that a test can tell "W&B changed" from "we broke it".
@@ -10,8 +10,14 @@ import re
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import pytest
+import wandb
 
 ENTITY, PROJECT, SWEEP_ID = "tester", "lightning_gans", "abcd1234"
 # asked by clients that can do without an answer
@@ -27,8 +33,11 @@ class WandbServer:
 
     Attributes:
         sweep_config: The YAML that `wandb sweep` sent.
-        runs: By run id, what the run said of itself: "config", "sweep", "history" (a list of rows), "files", "exit".
-        unknown: Operations that this server does not know.
+        runs: By run id, in the order of their creation, what the run said of itself: "name", "config", "sweep",
+            "history" (a list of rows), "summary", "files", "exit"; "state" where a test says it.
+        asked: Operations that this server was asked for.
+        unknown: Those of them that it does not know.
+        refusing: HTTP statuses by operation that a test wants refused.
     """
 
     def __init__(self, trials: list[dict[str, Any]], seconds: float = 500.0):
@@ -36,8 +45,12 @@ class WandbServer:
         self.until = time.monotonic() + seconds
         self.sweep_config = ""
         self.agents = 0
-        self.runs: dict[str, dict[str, Any]] = defaultdict(lambda: {"history": [], "files": set(), "exit": None})
+        self.runs: dict[str, dict[str, Any]] = defaultdict(
+            lambda: {"config": {}, "history": [], "summary": {}, "files": set(), "exit": None}
+        )
+        self.asked: list[str] = []
         self.unknown: list[str] = []
+        self.refusing: dict[str, int] = {}
         self.lock = threading.Lock()
         server = self
 
@@ -67,6 +80,7 @@ class WandbServer:
     # ---- GraphQL
 
     def answer(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(operation)
         method = getattr(self, f"_{operation}", None)
         if method is None:
             if operation not in OPTIONAL:
@@ -119,7 +133,8 @@ class WandbServer:
             run["config"] = json.loads(variables["config"])
         if variables.get("sweep"):
             run["sweep"] = variables["sweep"]
-        bucket = {"id": f"id-{name}", "name": name, "displayName": name, "description": None, "config": "{}"}
+        run["name"] = variables.get("displayName") or run.get("name") or name
+        bucket = {"id": f"id-{name}", "name": name, "displayName": run["name"], "description": None, "config": "{}"}
         bucket |= {"sweepName": run.get("sweep"), "historyLineCount": 0, "project": _project()}
         return {"upsertBucket": {"bucket": bucket, "inserted": True}}
 
@@ -127,6 +142,45 @@ class WandbServer:
         run = variables.get("run") or variables.get("runName") or "run"
         files = [{"name": name, "uploadUrl": f"{self.url}/upload/{run}/{name}"} for name in variables["files"]]
         return {"createRunFiles": {"runID": f"id-{run}", "uploadHeaders": [], "files": files}}
+
+    # what wandb.Api asks for
+
+    def _GetSweep(self, variables: dict[str, Any]) -> dict[str, Any]:
+        if (variables["entity"], variables["project"]) != (ENTITY, PROJECT):
+            return {"project": None}
+        if variables["name"] != SWEEP_ID:
+            return {"project": {"sweep": None}}
+        sweep = {"__typename": "Sweep", "id": "s", "name": SWEEP_ID, "displayName": None, "method": "grid"}
+        sweep |= {"state": "FINISHED", "description": None, "bestLoss": None, "config": self.sweep_config}
+        sweep |= {"createdAt": "2026-01-01T00:00:00", "updatedAt": None, "runCount": len(self.runs)}
+        return {"project": {"sweep": {**sweep, "runCountExpected": None}}}
+
+    # asked where the other is refused
+    _GetSweepLegacy = _GetSweep
+
+    def _Runs(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """The runs of the sweep in the order that is asked for, a page at a time."""
+        if json.loads(variables["filters"]) not in ({"sweep": SWEEP_ID}, {"$and": [{"sweep": SWEEP_ID}]}):
+            self.unknown.append(f"Runs with {variables['filters']}")
+        nodes = [self._node(name, number) for number, name in enumerate(self.runs)]
+        if variables["order"] == "-created_at":
+            nodes.reverse()
+        first = int(variables.get("cursor") or 0)
+        last = first + variables["perPage"]
+        edges = [{"node": node, "cursor": str(first + i + 1)} for i, node in enumerate(nodes[first:last])]
+        page = {"endCursor": str(last), "hasNextPage": last < len(nodes)}
+        runs = {"edges": edges, "pageInfo": page}
+        return {"project": {"internalId": "1", "runCount": len(nodes), "readOnly": False, "runs": runs}}
+
+    def _node(self, name: str, number: int) -> dict[str, Any]:
+        run = self.runs[name]
+        ended = "running" if run["exit"] is None else "failed" if run["exit"] else "finished"
+        node = {"id": f"id-{name}", "projectId": "1", "name": name, "displayName": run.get("name", name), "tags": []}
+        node |= {"sweepName": run.get("sweep"), "state": run.get("state", ended), "group": None, "jobType": None}
+        node |= {"commit": None, "readOnly": False, "createdAt": f"2026-01-01T00:{number // 60:02}:{number % 60:02}"}
+        node |= {"heartbeatAt": None, "description": None, "notes": None, "historyLineCount": len(run["history"])}
+        node |= {"user": {"name": ENTITY, "username": ENTITY}, "historyKeys": None, "systemMetrics": "{}"}
+        return {**node, "config": json.dumps(run["config"]), "summaryMetrics": json.dumps(run["summary"])}
 
     # a table is an artifact too
 
@@ -140,6 +194,23 @@ class WandbServer:
         return {
             "createArtifact": {"artifact": {**artifact, "artifactSequence": {"id": "seq", "latestArtifact": latest}}}
         }
+
+
+@contextmanager
+def client_here(server: WandbServer, folder: Path) -> Iterator[None]:
+    """W&B's client in this process speaks to this server, and keeps its files in a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        # in a new home, matplotlib would count all fonts first
+        for name, value in server.environment(home="").items():
+            if name != "HOME":
+                patch.setenv(name, value)
+        for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
+            patch.setenv(name, str(folder))
+        patch.delenv("WANDB_MODE", raising=False)
+        # it reads its environment once only
+        wandb.teardown()
+        yield
+        wandb.teardown()
 
 
 class _Quiet(ThreadingHTTPServer):
@@ -162,7 +233,10 @@ class _Handler(BaseHTTPRequestHandler):
             request = json.loads(body)
             found = re.search(r"(?:query|mutation)\s+(\w+)", request["query"])
             operation = request.get("operationName") or (found[1] if found else "?")
-            self._reply({"data": self.owner.answer(operation, request.get("variables") or {})})
+            if status := self.owner.refusing.get(operation):
+                self._reply({"errors": [{"message": "a planted refusal"}]}, status)
+            else:
+                self._reply({"data": self.owner.answer(operation, request.get("variables") or {})})
         elif self.path.endswith("/file_stream"):
             self._stream(self.path.split("/")[-2], json.loads(body))
             self._reply({"exitcode": None, "limits": {}})
@@ -185,6 +259,8 @@ class _Handler(BaseHTTPRequestHandler):
             known = self.owner.runs[run]
             lines = content.get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
             known["history"] += [json.loads(line) for line in lines]
+            for line in content.get("files", {}).get("wandb-summary.json", {}).get("content", []):
+                known["summary"] = json.loads(line)
             if content.get("complete"):
                 known["exit"] = content.get("exitcode")
 
@@ -199,9 +275,9 @@ class _Handler(BaseHTTPRequestHandler):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
 
-    def _reply(self, content: dict[str, Any]) -> None:
+    def _reply(self, content: dict[str, Any], status: int = 200) -> None:
         body = json.dumps(content).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from lightning_gans.randomness import derive_seed, keyed_generator
+from lightning_gans.randomness import KeyedGenerators, derive_seed, keyed_generator
 
 
 def draws(*key: int | str, n: int = 8) -> list[float]:
@@ -66,3 +66,26 @@ def test_the_global_generator_is_neither_read_nor_moved() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.manual_seed(99)
     assert draws(1, 2) == first
+
+
+def test_generators_that_are_kept_draw_what_fresh_ones_would() -> None:
+    kept = KeyedGenerators("cpu", 3, 0)
+    seen = set()
+    for step in (5, 6, 5):
+        kept.rekey(step)
+        for key in (("generator", 0, "latent"), ("discriminator", 0, "latent")):
+            drawn = torch.rand(4, generator=kept.get(*key))
+            assert torch.equal(drawn, torch.rand(4, generator=keyed_generator("cpu", 3, 0, step, *key)))
+            seen.add(tuple(drawn.tolist()))
+    assert len(seen) == 4
+    assert len(kept.all) == 2
+
+
+def test_who_asks_again_in_a_round_begins_at_the_beginning() -> None:
+    kept = KeyedGenerators("cpu", 3, 0)
+    for step in (0, 1):
+        kept.rekey(step)
+        first, second = kept.get("noise"), kept.get("noise")
+        assert first is not second
+        assert torch.equal(torch.rand(4, generator=first), torch.rand(4, generator=second))
+    assert len(kept.all) == 2

@@ -23,6 +23,7 @@ The record is benchmarks/results/throughput.json, one entry for each (game, widt
 
 import argparse
 import contextlib
+import io
 import json
 import multiprocessing
 import os
@@ -94,17 +95,18 @@ def measure(game: str, options: argparse.Namespace, folder: Path) -> dict[str, A
         pipes[side], other = spawn.Pipe()
         processes.append(spawn.Process(target=play, args=(other, game, side, vars(options), str(folder))))
         processes[-1].start()
-        print(f"{game}, {side}: {pipes[side].recv()}", flush=True)  # warm before the next one starts
+        other.close()  # so that the end of a process that failed is noticed here
+        print(f"{game}, {side}: {answer(pipes[side], side)}", flush=True)  # warm before the next one starts
     times: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
     for round_ in range(options.rounds):
         for side in SIDES:
             pipes[side].send("go")
-            times[side].append(pipes[side].recv())
+            times[side].append(answer(pipes[side], side))
         print(f"{game}: round {round_ + 1} of {options.rounds}", end="\r", flush=True)
     memory = {}
     for side, process in zip(SIDES, processes, strict=True):
         pipes[side].send("stop")
-        memory[side] = pipes[side].recv()
+        memory[side] = answer(pipes[side], side)
         process.join()
     return {
         "command": options.command,
@@ -135,6 +137,13 @@ def measure(game: str, options: argparse.Namespace, folder: Path) -> dict[str, A
         "columns": "seconds of a block by the wall clock, and of the process's CPU time",
         "blocks": {side: [[round(x, 5) for x in pair] for pair in pairs] for side, pairs in times.items()},
     }
+
+
+def answer(pipe: Connection, side: str) -> Any:
+    try:
+        return pipe.recv()
+    except EOFError:
+        raise SystemExit(f"error: the side '{side}' has ended; its words are above") from None
 
 
 def machine(options: argparse.Namespace) -> str:
@@ -168,15 +177,21 @@ def play(pipe: Connection, game: str, side: str, options: dict[str, Any], folder
     del sys.argv[1:]  # LightningCLI warns when it finds arguments in both places
     torch.set_num_threads(options["threads"])
     turns = Turns(pipe, options["block"], options["accelerator"])
-    with Path(os.devnull).open("w") as quiet, contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet):
-        BenchmarkCLI(arguments(game, side, options, folder), turns, side, folder)
+    words = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(words), contextlib.redirect_stdout(words):
+            BenchmarkCLI(arguments(game, side, options, folder), turns, side, folder)
+    except BaseException as error:
+        print(f"{words.getvalue()[-2000:]}\n{side}: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
 
 
 def arguments(game: str, side: str, options: dict[str, Any], folder: str) -> list[str]:
-    width = str(options["width"])
     found = ["fit", *(f"--config={config}" for config in GAMES[game]), f"--runs={folder}/{side}"]
-    found += [f"--model.init_args.generator.init_args.width={width}"]
-    found += [f"--model.init_args.discriminator.init_args.width={width}"]
+    if game != "f_gan_mnist":  # whose networks are fully connected
+        found += [
+            f"--model.init_args.{name}.init_args.width={options['width']}" for name in ("generator", "discriminator")
+        ]
     found += [f"--trainer.accelerator={options['accelerator']}", "--trainer.devices=1"]
     found += ["--trainer.max_steps=1000000000", "--trainer.limit_val_batches=0", "--fidelity.extractor=null"]
     if game == "gan_celeba":

@@ -5,6 +5,7 @@ processes, the batches of a step and its latents are the same ones, divided betw
 """
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,29 @@ from unittest import mock
 import torch
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
+from torch.optim import SGD
 from torch.utils.data import DataLoader
 
+from lightning_gans.data import Ring
+from lightning_gans.functional.kernels import RBFMixture
 from lightning_gans.latent import Latent, LatentSpec
-from lightning_gans.objectives import FGAN, R1, Game, InfoGAN, RecognitionBaseline, SpectralNorm, Updates
+from lightning_gans.networks import EnergyNetwork, FullyConnectedAutoencoder, GaussianNoise
+from lightning_gans.objectives import (
+    BEGAN,
+    EBGAN,
+    FGAN,
+    GMMN,
+    NCE,
+    R1,
+    Game,
+    InfoGAN,
+    RecognitionBaseline,
+    SpectralNorm,
+    Updates,
+)
 from lightning_gans.objectives.synchronised_batch_norm import PortableBatchNormSync
 from lightning_gans.randomness import keyed_generator
-from tests.objectives.games import TinyDiscriminator, TinyGenerator, build, real_images
+from tests.objectives.games import SIDE, TinyDiscriminator, TinyGenerator, build, latent_spec, real_images
 
 BATCH, STEPS = 8, 5
 
@@ -38,6 +55,20 @@ class NormalisedDiscriminator(TinyDiscriminator):
         self.trunk.insert(1, nn.BatchNorm2d(1))
 
 
+class TinyAutoencoder(FullyConnectedAutoencoder):
+    def __init__(self) -> None:
+        super().__init__([1, SIDE, SIDE], [6, 4], output_range=(0.0, 1.0))
+
+
+class InHalves(GMMN):
+    """Two ranks on one: each half of a batch is compared with as many generated samples, and both have their say."""
+
+    def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
+        half = len(real) // 2
+        parts = (slice(None, half), slice(half, None))
+        return torch.stack([super(InHalves, self).generator_loss(real[part], latent[part]) for part in parts]).mean()
+
+
 CASES: dict[str, dict[str, Any]] = {
     "GAN": {},
     "GAN, averaged": {"ema_decay": 0.8},
@@ -50,8 +81,24 @@ CASES: dict[str, dict[str, Any]] = {
     "clipped": {"updates": Updates(discriminator_clip_norm=1e-2, generator_clip_norm=1e-2)},
     "regularised": {"discriminator_regularisers": [SpectralNorm(), R1(1.0, every=2)]},
     "normalised": {"generator": NormalisedGenerator, "discriminator": NormalisedDiscriminator, "ema_decay": 0.8},
+    "EBGAN": {"objective": EBGAN, "discriminator": TinyAutoencoder},
+    "BEGAN": {"objective": partial(BEGAN, control_rate=1.0, diversity_ratio=1.0), "discriminator": TinyAutoencoder},
 }
 """What is the same game on any number of processes, to rounding."""
+
+
+def nce(devices: int) -> Game:
+    """The same game too, of one player, on points from a data module of ours."""
+    return NCE(EnergyNetwork(2, [4]), GaussianNoise(2), partial(SGD, lr=0.1), noise_ratio=3.0, ema_decay=0.8)
+
+
+def gmmn(devices: int, on_one: type[GMMN] = InHalves) -> Game:
+    """A maximum mean discrepancy is no mean over a batch, so one process has to look at each rank's part alone."""
+    objective = GMMN if devices > 1 else on_one
+    return objective(TinyGenerator, latent_spec(), partial(SGD, lr=0.5), RBFMixture([2.0]), ema_decay=0.8)
+
+
+OTHERS: dict[str, Callable[[int], Game]] = {"NCE": nce, "GMMN": gmmn}
 
 
 def of_all_ranks(self: Game, purpose: str) -> torch.Generator:
@@ -71,6 +118,12 @@ class Shares:
 
         return sample
 
+    def noise(self, draw: Any) -> Any:
+        def drawn(module: NCE, n: int, generator: torch.Generator) -> Tensor:
+            return draw(module, n * self.ranks, generator)[self.rank * n : (self.rank + 1) * n]
+
+        return drawn
+
     def batches(self, per_step: int) -> DataLoader:
         def share(step: int) -> dict[str, Tensor]:
             batches = real_images(BATCH * per_step, step).view(per_step, self.ranks, -1, 1, 8, 8)
@@ -89,28 +142,40 @@ def trainer_on(devices: int, **options: Any) -> Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
+        limit_val_batches=0,
         log_every_n_steps=2,
     )
 
 
+def made(case: str, devices: int) -> Game:
+    torch.manual_seed(0)
+    if case in OTHERS:
+        return OTHERS[case](devices)
+    chosen = {
+        key: value() if isinstance(value, type) and key == "discriminator" else value
+        for key, value in CASES[case].items()
+    }
+    return build(**chosen)
+
+
+def trained(module: Game, devices: int) -> Game:
+    sync = [PortableBatchNormSync()] if devices > 1 else None  # Q's head has batch normalisation
+    trainer = trainer_on(devices, plugins=sync)
+    shares = Shares(trainer.global_rank, devices)
+    points = Ring(train_size=10 * BATCH, evaluation_size=10, batch_size=BATCH // devices)
+    with (
+        mock.patch.object(Game, "random", of_all_ranks),
+        mock.patch.object(LatentSpec, "sample", shares.latents(LatentSpec.sample)),
+        mock.patch.object(NCE, "draw_noise", shares.noise(NCE.draw_noise)),
+    ):
+        trainer.fit(module, points if isinstance(module, NCE) else shares.batches(module.real_batches_per_step))
+    return module
+
+
 def main(devices: int, folder: Path) -> None:
-    for case, options in CASES.items():
-        sync = [PortableBatchNormSync()] if devices > 1 else None  # Q's head has batch normalisation
-        trainer = trainer_on(devices, plugins=sync)
-        shares = Shares(trainer.global_rank, devices)
-        torch.manual_seed(0)
-        chosen = {
-            key: value() if isinstance(value, type) and key == "discriminator" else value
-            for key, value in options.items()
-        }
-        torch.manual_seed(0)
-        module = build(**chosen)
-        with (
-            mock.patch.object(Game, "random", of_all_ranks),
-            mock.patch.object(LatentSpec, "sample", shares.latents(LatentSpec.sample)),
-        ):
-            trainer.fit(module, shares.batches(module.real_batches_per_step))
-        torch.save(module.state_dict(), folder / f"{case}_{trainer.global_rank}.pt")
+    for case in (*CASES, *OTHERS):
+        module = trained(made(case, devices), devices)
+        torch.save(module.state_dict(), folder / f"{case}_{module.global_rank}.pt")
     if devices > 1:
         as_it_is(devices, folder)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lightning_gans.__main__ import main as command_line
+from lightning_gans.objectives import GMMN
 from tests import ddp_script
 from tests.cli_tools import TINY, call, environment, start
 
@@ -43,7 +44,10 @@ def of_ranks(folder: Path, case: str) -> tuple[State, State]:
     return tuple(torch.load(folder / f"{case}_{rank}.pt") for rank in (0, 1))  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("case", ddp_script.CASES)
+GAMES = [*ddp_script.CASES, *ddp_script.OTHERS]
+
+
+@pytest.mark.parametrize("case", GAMES)
 def test_two_halves_of_a_batch_on_two_ranks_train_what_the_batch_on_one_does(
     case: str, trained_on_one: Path, trained_on_two: Path
 ) -> None:
@@ -58,11 +62,26 @@ def test_two_halves_of_a_batch_on_two_ranks_train_what_the_batch_on_one_does(
         )
 
 
-@pytest.mark.parametrize("case", [*ddp_script.CASES, "ddp", "ddp_find_unused_parameters_true"])
+@pytest.mark.parametrize("case", [*GAMES, "ddp", "ddp_find_unused_parameters_true"])
 def test_ranks_end_bit_identical(case: str, trained_on_two: Path) -> None:
     """Weights, their averages and running statistics too, also where batch normalisation is not synchronised."""
     one, other = of_ranks(trained_on_two, case)
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_k_of_began_follows_the_energies_of_all_ranks(trained_on_one: Path, trained_on_two: Path) -> None:
+    one = torch.load(trained_on_one / "BEGAN_0.pt")["control"]
+    ranks = [state["control"] for state in of_ranks(trained_on_two, "BEGAN")]
+    assert 0 < one < 1  # neither end would show anything
+    assert torch.equal(*ranks)
+    torch.testing.assert_close(ranks[0], one)
+
+
+def test_a_discrepancy_of_two_half_batches_is_not_that_of_the_batch(trained_on_one: Path) -> None:
+    """So gradients of moment matching are averages of the ranks', and the game depends on how many there are."""
+    whole = ddp_script.trained(ddp_script.gmmn(1, on_one=GMMN), 1).state_dict()
+    halves = torch.load(trained_on_one / "GMMN_0.pt")
+    assert not any(torch.allclose(whole[name], halves[name], rtol=1e-3) for name in whole)
 
 
 def test_how_lightning_reduces_does_not_matter(trained_on_two: Path) -> None:

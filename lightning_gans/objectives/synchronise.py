@@ -9,8 +9,8 @@ batches of R B. A loss that is no mean (a maximum mean discrepancy, a limited gr
 `trainer.sync_batchnorm`) is that of batches of B, averaged.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ import torch.distributed
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
 from torch import Tensor, nn
 
-from lightning_gans.errors import InputError, LostProcess
+from lightning_gans.errors import InputError
 
 
 def require_known(strategy: Strategy) -> None:
@@ -53,15 +53,11 @@ def average_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
 
     Returns:
         New tensors of the same shapes and types. They are averaged as the first one's type.
-
-    Raises:
-        LostProcess: If another rank is gone.
     """
     if not tensors:
         return []
     flat = torch.cat([tensor.reshape(-1).to(tensors[0].dtype) for tensor in tensors])
-    with lost_process():
-        torch.distributed.all_reduce(flat)
+    torch.distributed.all_reduce(flat)
     flat /= torch.distributed.get_world_size()
     parts = flat.split([tensor.numel() for tensor in tensors])
     return [part.view(tensor.shape).to(tensor.dtype) for part, tensor in zip(parts, tensors, strict=True)]
@@ -77,9 +73,6 @@ def average_gradients(parameters: Iterable[nn.Parameter], loss: Tensor) -> Tenso
 
     Returns:
         The loss's mean over ranks.
-
-    Raises:
-        LostProcess: If another rank is gone.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     *averaged, mean = average_over_ranks([*gradients, loss])
@@ -93,26 +86,7 @@ def average_buffers(networks: Iterable[nn.Module]) -> None:
     """Replace each floating-point buffer (running statistics) by its mean over ranks.
 
     So all ranks hold the same networks after every step, and what is evaluated and saved has seen all samples.
-
-    Raises:
-        LostProcess: If another rank is gone.
     """
     buffers = [b for network in networks for b in network.buffers() if b.is_floating_point() and b.numel()]
     for buffer, mean in zip(buffers, average_over_ranks(buffers), strict=True):
         buffer.copy_(mean)
-
-
-@contextmanager
-def lost_process() -> Iterator[None]:
-    """Tell a communication that broke from every other error.
-
-    Raises:
-        LostProcess: In place of what the backend raises when another rank is gone.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        raise LostProcess(
-            "another process of this run is gone, so it cannot go on; its last words are above, if it had any. "
-            "Resume with the same command and --ckpt_path last"
-        ) from error

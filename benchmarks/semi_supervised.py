@@ -7,8 +7,8 @@
 Every run goes through the ordinary commands, `fit` on conf/semi_supervised_mnist_<labels>.yaml and then `test`. The
 label seed chooses which images have labels, the seed all else; where one choice of labels has several seeds, these
 are also tested together (`ensemble`). The record is benchmarks/results/semi_supervised.json: for each run the errors of
-the test images, and of the 5,000 validation images against epochs of 600 updates. What is recorded is not measured
-again, and a run that was stopped goes on where it was.
+the test images, and of the 5,000 validation images against epochs of 600 updates, which semi_supervised.png beside it
+draws. What is recorded is not measured again, and a run that was stopped goes on where it was.
 """
 
 import argparse
@@ -62,6 +62,7 @@ def main() -> None:
                 if key not in read(options.record)["ensembles"]:
                     add(options.record, "ensembles", key, ensemble(options, labels, label_seed))
     print("\n".join(table(read(options.record))))
+    draw(read(options.record), options.record.with_suffix(".png"))
 
 
 def one_run(options: argparse.Namespace, labels: int, label_seed: int, seed: int) -> dict[str, Any]:
@@ -182,6 +183,32 @@ def table(record: dict[str, Any]) -> list[str]:
             f"| {one} ± {one_spread} | {len(joint)} | {spread(joint)} | {ten} ± {ten_spread} |"
         )
     return lines
+
+
+def draw(record: dict[str, Any], path: Path) -> None:
+    """Validation errors against epochs, of the longest run of each choice and seed, and what was published."""
+    from matplotlib.figure import Figure
+
+    longest: dict[tuple[int, int, int], dict[str, Any]] = {}
+    for run_ in sorted(record["runs"].values(), key=lambda run_: run_["updates"]):
+        longest[run_["labels"], run_["label_seed"], run_["seed"]] = run_
+    figure = Figure(figsize=(8, 4.5), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    colours = {labels: f"C{index}" for index, labels in enumerate(PUBLISHED)}
+    for (labels, label_seed, seed), run_ in sorted(longest.items()):
+        for weights, style in (("ema", "-"), ("raw", ":")):
+            epochs, values = zip(*run_["validation_error_against_epoch"][weights], strict=True)
+            name = f"{labels} labels, choice {label_seed}, seed {seed}, {'averaged' if weights == 'ema' else 'raw'}"
+            axes.plot(epochs, [100 * value for value in values], style, color=colours[labels], label=name)
+    for labels in sorted({labels for labels, _, _ in longest}):
+        mean = PUBLISHED[labels][0] * 100 / IMAGES
+        axes.axhline(mean, color=colours[labels], linewidth=0.8, linestyle="--")
+        axes.annotate(f"published, {labels} labels, 300 epochs, test images", (1, mean), va="bottom", fontsize=8)
+    axes.set(xlabel="epochs of 600 updates", ylabel="errors among 5,000 validation images, %", yscale="log")
+    axes.set_xlim(left=0)
+    axes.legend(fontsize=8)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary)
 
 
 def spread(values: list[int]) -> str:

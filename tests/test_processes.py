@@ -52,6 +52,8 @@ def test_a_process_that_succeeds_leaves_the_others_to_themselves() -> None:
 
 
 def test_an_unanswered_communication_is_told_from_every_other_error(tmp_path: Path) -> None:
+    if torch.distributed.is_initialized():  # by another test, in this process
+        torch.distributed.destroy_process_group()
     alone = SimpleNamespace(strategy=SimpleNamespace(launcher=None))
     with pytest.raises(LostProcess, match="--ckpt_path last"), ending_together(alone):
         torch.distributed.init_process_group(

@@ -20,7 +20,7 @@ class FailingRank(Callback):
     """
 
     def __init__(self, rank: int, hook: str, step: int = 0, deaf: bool = False, expected: bool = True):
-        def fail(trainer: Any, *args: Any) -> None:
+        def fail(trainer: Any, *args: Any, **kwargs: Any) -> None:
             if trainer.global_step >= step and trainer.global_rank == rank:
                 raise (InputError if expected else ValueError)(f"rank {rank} fails in {hook}")
             if trainer.global_step >= step and deaf:

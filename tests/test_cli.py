@@ -185,7 +185,7 @@ def test_two_runs_with_one_seed_give_identical_weights_and_two_seeds_do_not(trai
 
 
 CONFIGURATIONS = sorted(path.stem for path in (Path(__file__).parents[1] / "conf").glob("*.yaml"))
-OVERLAYS = {"wandb", "f_gan_mnist_quick", "pacgan_quick", "bf16", "ddp"}
+OVERLAYS = {"wandb", "f_gan_mnist_quick", "pacgan_quick", "bf16", "fast", "ddp"}
 FOR_BOOST = {"adagan_mixture"}  # see test_boost
 # the first that a file names
 NARROW = {

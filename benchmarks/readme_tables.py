@@ -363,6 +363,18 @@ def packs() -> list[str]:
     return lines
 
 
+def began() -> list[str]:
+    record = read("began_ring")
+    assert record is not None
+    summary = record["summary"]
+    return [
+        "| modes | high quality | KL | seeds |",
+        "|---|---|---|---|",
+        f"| {over_seeds(summary['density/modes'], 1)} of 8 | {over_seeds(summary['density/high_quality'], 2)} "
+        f"| {over_seeds(summary['density/mode_kl'], 2)} | {len(record['seeds'])} |",
+    ]
+
+
 def sweep() -> list[str]:
     record = read("infogan_lambda_mnist_quick")
     assert record is not None
@@ -391,6 +403,7 @@ TABLES = {
     "MODES": modes,
     "PARZEN": parzen,
     "PACKS": packs,
+    "BEGAN": began,
     "ADAGAN": adagan,
     "SEMI_SUPERVISED": semi_supervised,
     "NCE": nce,

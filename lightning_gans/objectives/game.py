@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 import lightning_gans
 from lightning_gans.errors import InputError
+from lightning_gans.objectives.backward import somebody_listens
 from lightning_gans.objectives.means import RunningMeans
 from lightning_gans.objectives.players import ALTERNATING, Player, Updates, frozen, require_one_owner
 from lightning_gans.objectives.recorded import RecordedRounds
@@ -62,6 +63,7 @@ class Game(LightningModule, ABC):
         self._players: tuple[Player, ...]
         self._means = RunningMeans()
         self._losses = LossWatch()
+        self._heard = True
 
     # ---- what a game defines -------------------------------------------------------------------
 
@@ -206,7 +208,10 @@ class Game(LightningModule, ABC):
                 if isinstance(self._clock, int):
                     self._key = (self._clock, *self._turn)
                 loss = player.loss(real) / len(batches)
-                self.manual_backward(loss)
+                if self._heard:
+                    self.manual_backward(loss)
+                else:
+                    loss.backward()
                 total = total + loss.detach()
         assert isinstance(total, Tensor)
         return average_gradients(player.parameters, total) if self.trainer.world_size > 1 else total
@@ -274,9 +279,10 @@ class Game(LightningModule, ABC):
             require_known(self.trainer.strategy)
 
     def on_train_start(self) -> None:
-        """Forget sums of an earlier fit; refuse what the game cannot be played under."""
+        """Forget an earlier fit; refuse what the game cannot be played under."""
         self._means = RunningMeans()
         self._losses = LossWatch()
+        self._heard = somebody_listens(self)
         if self.trainer.precision not in ("32-true", "bf16-mixed"):
             # 16-mixed scales one loss for all optimizers; the others would change the images' type
             raise InputError(

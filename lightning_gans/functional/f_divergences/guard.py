@@ -6,6 +6,7 @@ gradient keeps its sign and neither vanishes (as a clamp's would) nor becomes in
 untouched. Infinite or NaN inputs are passed on: they mean that a network has diverged, which shall be seen.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -106,6 +107,9 @@ class _Mean(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor) -> Tensor:
         ctx.shape = values.shape
         plain = values.mean()
+        if values.dtype == torch.float32 and values.device.type != "mps":
+            # in float64 no sum of float32 numbers is too large
+            return torch.where(plain.isfinite(), plain, values.mean(dtype=torch.float64).float())
         # a power of two changes no digit; the clamp undoes a last rounding beyond the largest number
         shrink = 2.0 ** -max(values.numel() - 1, 0).bit_length()
         careful = (values * shrink).sum() / (values.numel() * shrink)
@@ -143,22 +147,20 @@ class _BoundGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        counted = [
-            full_precision(grad).abs()
-            for grad, needed in zip(grads, ctx.needs_input_grad[1:], strict=True)
-            if needed and grad.numel()
-        ]
-        if not counted:
-            return None, *grads
-        largest = torch.stack([size.max() for size in counted]).max()
-        # relative to the largest, because the sum of huge gradients may itself overflow
-        unit = torch.where(largest > 0, largest, 1.0)
-        total = torch.stack([(size / unit).sum() for size in counted]).sum()
-        small = largest * total <= ctx.limit
-        bounded = [
-            torch.where(small, grad, (full_precision(grad) / unit * (ctx.limit / total)).to(grad.dtype))
-            for grad in grads
-        ]
+        needed = [index for index, wanted in enumerate(ctx.needs_input_grad[1:]) if wanted]
+        bounded: list[Tensor | None] = [None] * len(grads)
+        if not needed:
+            return None, *bounded
+        # one vector of them all: these are small operations, of which the number counts
+        together = torch.cat([full_precision(grads[index]).reshape(-1) for index in needed])
+        if together.numel():
+            # relative to the largest, because the sum of huge gradients may itself overflow
+            largest = torch.linalg.vector_norm(together, math.inf).clamp(min=torch.finfo(together.dtype).tiny)
+            relative = together / largest
+            total = torch.linalg.vector_norm(relative, 1)
+            together = torch.where(largest * total <= ctx.limit, together, relative * (ctx.limit / total))
+        for index, part in zip(needed, together.split([grads[index].numel() for index in needed]), strict=True):
+            bounded[index] = part.view(grads[index].shape).to(grads[index].dtype)
         return None, *bounded
 
 

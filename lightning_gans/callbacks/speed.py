@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
+from lightning_gans.memory import keep_freed_memory
 from lightning_gans.networks import Discriminator
 from lightning_gans.objectives import Game
 from lightning_gans.objectives.cuda_graph import CUDAGraph
@@ -23,13 +24,18 @@ class Speed(Callback):
             small that starting their operations takes longer than doing them. On anything but one GPU, and where a
             round cannot be recorded, training goes on without and says why.
         channels_last: Whether the weights of convolutions lie in memory with their channels last.
+        keep_memory: Whether a process that trains on a CPU keeps the memory that it frees instead of asking the system
+            for it anew in every step; it then holds as much as it ever needed at once until it ends.
         compile: Whether to compile the networks with torch.compile, for training alone: scores come from the networks
             as they are written. The first steps take a minute or so.
     """
 
-    def __init__(self, graphs: bool = False, channels_last: bool = False, compile: bool = False):
+    def __init__(
+        self, graphs: bool = False, channels_last: bool = False, keep_memory: bool = False, compile: bool = False
+    ):
         self.graphs = graphs
         self.channels_last = channels_last
+        self.keep_memory = keep_memory
         self.compile = compile
         self._capturable: list[list[bool | None]] = []
 
@@ -39,6 +45,8 @@ class Speed(Callback):
             return
         if self.channels_last:
             pl_module.to(memory_format=torch.channels_last)
+        if self.keep_memory and pl_module.device.type == "cpu" and not keep_freed_memory():
+            rank_zero_warn("speed.keep_memory does nothing here: it needs glibc, the C library of most Linux systems")
         if self.compile:
             networks = [network for player in pl_module.players() for network in player.networks]
             for part in dict.fromkeys(part for network in networks for part in compiled_parts(network)):

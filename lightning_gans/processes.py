@@ -3,7 +3,8 @@
 A communication waits for every process; on GPUs it does not notice that one of them is gone, and waits until its
 timeout. Whoever started the processes must therefore end them all when one fails. Lightning's launcher does so for the
 processes that it has started, torchrun for all, ``srun --kill-on-bad-exit=1`` for all. What is left is here: the first
-process, which is the one that Lightning's launcher runs in, takes the others along when it fails itself.
+process, which is the one that Lightning's launcher runs in, takes the others along when it fails itself, and waits for
+their end when it does not: a run has not succeeded before its last process has.
 """
 
 import subprocess
@@ -18,38 +19,47 @@ from lightning_gans.errors import LostProcess
 
 GRACE = 5.0
 """Seconds that the other processes have for their last words, in case they have failed too."""
+PATIENCE = 60.0
+"""Seconds that the other processes have to end after the first one is through."""
 
 
 @contextmanager
 def ending_together(trainer: Trainer) -> Iterator[None]:
-    """Within this context, a process that fails ends those that it has started, and tells a lost one from all else.
+    """Within this context, a process that fails ends those that it has started, and one that succeeds waits for them.
 
     Args:
         trainer: Whose processes.
 
     Raises:
-        LostProcess: In place of what a communication raises when another process is gone.
+        LostProcess: In place of what a communication raises when another process is gone; and if this process is
+            through, but one that it has started failed or does not end.
     """
     try:
         yield
     except BaseException as error:
-        _end_started(trainer)
+        _end_started(trainer, GRACE)
         if isinstance(error, RuntimeError) and _from_communication(error):
             raise LostProcess(
                 "another process of this run is gone, so it cannot go on; its last words are above, if it had any. "
                 "Resume with the same command and --ckpt_path last"
             ) from error
         raise
+    if any(_end_started(trainer, PATIENCE)):
+        raise LostProcess(
+            "this process is through, but another one of this run failed or did not end; its last words are above, if "
+            "it had any. What was saved is whole; resume with the same command and --ckpt_path last"
+        )
 
 
-def _end_started(trainer: Trainer) -> None:
+def _end_started(trainer: Trainer, patience: float) -> list[int]:
+    """Wait for the processes that this one has started, kill those that take too long; how they ended."""
     launcher = trainer.strategy.launcher
     if not isinstance(launcher, _SubprocessScriptLauncher):
-        return
+        return []
     processes = launcher.procs[:]
     # Lightning's observer of this very list would kill this process too, before its last words
     launcher.procs.clear()
-    end = time.monotonic() + GRACE
+    end = time.monotonic() + patience
     for process in processes:
         try:
             process.wait(max(0.0, end - time.monotonic()))
@@ -57,6 +67,7 @@ def _end_started(trainer: Trainer) -> None:
             # what hangs in a communication is deaf to milder signals
             process.kill()
             process.wait()
+    return [process.returncode for process in processes]
 
 
 def _from_communication(error: BaseException) -> bool:

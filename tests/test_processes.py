@@ -41,14 +41,22 @@ def test_a_process_that_fails_ends_those_that_it_started(monkeypatch: Any) -> No
     assert observed == []
 
 
-def test_a_process_that_succeeds_leaves_the_others_to_themselves() -> None:
-    trainer = trainer_that_started("sleep 1000")
-    (other,) = trainer.strategy.launcher.procs
+def test_a_process_that_succeeds_waits_for_the_end_of_those_that_it_started() -> None:
+    trainer = trainer_that_started("sleep 0.5", "true")
+    started = trainer.strategy.launcher.procs[:]
     with ending_together(trainer):
         pass
-    assert other.poll() is None
-    other.kill()
-    other.wait()
+    assert [process.returncode for process in started] == [0, 0]
+
+
+@pytest.mark.parametrize(("script", "end"), [("sleep 0.2; exit 3", 3), ("sleep 1000", -signal.SIGKILL)])
+def test_a_process_that_succeeds_alone_has_not_succeeded(monkeypatch: Any, script: str, end: int) -> None:
+    monkeypatch.setattr(processes, "PATIENCE", 1.0)
+    trainer = trainer_that_started("true", script)
+    started = trainer.strategy.launcher.procs[:]
+    with pytest.raises(LostProcess, match="this process is through, but another one"), ending_together(trainer):
+        pass
+    assert [process.returncode for process in started] == [0, end]
 
 
 def test_an_unanswered_communication_is_told_from_every_other_error(tmp_path: Path) -> None:
@@ -96,6 +104,14 @@ def test_a_first_process_that_fails_at_the_end_takes_along_one_that_waits_for_it
     assert "Traceback" not in done.stderr
 
 
+def test_a_second_process_that_fails_when_the_first_one_is_through_fails_the_run(tmp_path: Path) -> None:
+    done, _ = failing(tmp_path, ENTRY, rank=1, hook="on_fit_end")
+    assert done.returncode == 1, done.stderr
+    assert "error: rank 1 fails in on_fit_end" in done.stderr
+    assert "this process is through, but another one of this run failed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launch", ["own", "torchrun"])
 @pytest.mark.parametrize(
@@ -106,8 +122,9 @@ def test_a_first_process_that_fails_at_the_end_takes_along_one_that_waits_for_it
             for rank in (0, 1)
             for moment in (("setup", 0), ("on_train_batch_end", 2), ("on_train_end", 0))
         ),
-        # after the last communication the first process does not wait for what others still do, which is nothing
+        # after the last communication
         (0, "on_fit_end", 0),
+        (1, "on_fit_end", 0),
     ],
 )
 @pytest.mark.parametrize("expected", ["true", "false"])

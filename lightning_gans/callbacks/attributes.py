@@ -4,9 +4,10 @@ import csv
 from collections.abc import Sequence
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
-from lightning_gans.callbacks.protocol import log_by_clock, protocol_of_run, trained_steps, write_scores
+from lightning_gans.callbacks.panel import FinalPanel
+from lightning_gans.callbacks.protocol import protocol_of_run, trained_steps, write_scores
 from lightning_gans.callbacks.publish import publish
 from lightning_gans.data import ImageDataModule
 from lightning_gans.errors import InputError
@@ -20,7 +21,7 @@ from lightning_gans.runs import SAMPLES, run_folder
 CHUNK = 1000
 
 
-class AttributePanel(Callback):
+class AttributePanel(FinalPanel):
     """Lets Q read the codes of held-out images, and asks how much they tell about the images' attributes.
 
     For data with binary attributes, as CelebA's forty, and objectives with codes:
@@ -45,31 +46,14 @@ class AttributePanel(Callback):
             raise InputError(f"attributes.bins is {bins}, but must be 2 or more")
         self.images = images
         self.bins = bins
-        self._measured_step = -1
+        super().__init__()
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure on the validation images, and log under the game's clock."""
-        if not trainer.sanity_checking and (values := self._measure(trainer, pl_module, "validation")):
-            log_by_clock(pl_module, values)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the final state, unless the last validation was of it."""
-        if trainer.limit_val_batches and self._measured_step != trainer.global_step:
-            values = self._measure(trainer, pl_module, "validation")
-            for logger in trainer.loggers if values else ():
-                logger.log_metrics(values, step=trainer.global_step)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure on the test images, and log."""
-        if values := self._measure(trainer, pl_module, "test"):
-            pl_module.log_dict(values, sync_dist=True)
-
-    def _measure(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+    def measure(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+        """Read the codes of the images, write scores, table and picture."""
         data = getattr(trainer, "datamodule", None)
         names = getattr(data, "attribute_names", None)
         if not isinstance(module, InfoGAN) or not isinstance(data, ImageDataModule) or not names:
             return {}
-        self._measured_step = trainer.global_step
         table = self._table(trainer, module, data, list(names), stage)
         scores = [(f"attribute_information/{code}", share) for code, (_, share) in table.best().items()]
         protocol = protocol_of_run(trainer, module, stage) | {"n_scored": table.images}
@@ -77,7 +61,7 @@ class AttributePanel(Callback):
             protocol["bins"] = self.bins
         write_scores(trainer, module, scores, protocol)
         self._show(trainer, module, table, stage)
-        return {f"{stage}/{name}": value for name, value in scores}
+        return dict(scores)
 
     @torch.no_grad()
     def _table(

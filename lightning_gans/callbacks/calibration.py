@@ -1,12 +1,13 @@
 """Is the discriminator's answer a probability? Its reading as a density ratio, put to the test."""
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 from torchmetrics.classification import BinaryCalibrationError
 
-from lightning_gans.callbacks.protocol import log_by_clock, protocol_of_run, write_scores
+from lightning_gans.callbacks.panel import Panel
+from lightning_gans.callbacks.protocol import protocol_of_run, write_scores
 from lightning_gans.callbacks.publish import publish
 from lightning_gans.data import SplitDataModule
 from lightning_gans.errors import InputError
@@ -20,7 +21,7 @@ from lightning_gans.runs import SAMPLES, run_folder
 BINS = 15
 
 
-class Calibration(Callback):
+class Calibration(Panel):
     """Shows the discriminator held-out real samples and as many generated ones, and compares.
 
     The optimal discriminator's σ(log p/q) is the probability that a sample is real, if both kinds are shown equally
@@ -44,16 +45,6 @@ class Calibration(Callback):
         self.samples = samples
         self._reading: tuple[Tensor, Tensor] | None = None
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure on validation samples, and log under the game's clock."""
-        if not trainer.sanity_checking and (value := self._measure(trainer, pl_module, "validation")) is not None:
-            log_by_clock(pl_module, {"validation/calibration_error": value})
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure on test samples, and log."""
-        if (value := self._measure(trainer, pl_module, "test")) is not None:
-            pl_module.log("test/calibration_error", value, sync_dist=True)
-
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw during fit."""
@@ -66,27 +57,28 @@ class Calibration(Callback):
         publish(trainer, "calibration", path, picture)
 
     @torch.no_grad()
-    def _measure(self, trainer: Trainer, module: LightningModule, stage: str) -> float | None:
+    def measure(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+        """Show real and generated samples, and compare what is said with what is so."""
         data = getattr(trainer, "datamodule", None)
         self._reading = None
         if self.samples is None or not isinstance(module, Adversarial) or not isinstance(data, SplitDataModule):
-            return None
+            return {}
         if not module.has_log_ratio:
-            return None
+            return {}
         real = next(iter(data.split(stage)[torch.arange(min(self.samples, len(data.split(stage))))].values()))
         # every rank shows the same samples, so there is nothing to add up; against the weights that it plays
         generator = keyed_generator(module.device, module.seed, "calibration", stage)
         fake = module.generate(module.latent.sample(len(real), generator), weights="raw")
         said = torch.cat([_probabilities(module, samples) for samples in (real, fake)])
         if not said.isfinite().all():
-            return None  # the run is stopped for it elsewhere, with a sentence
+            return {}  # the run is stopped for it elsewhere, with a sentence
         is_real = torch.arange(len(said), device=said.device) < len(real)
         metric = BinaryCalibrationError(n_bins=BINS, norm="l1", sync_on_compute=False).to(said.device)
         value = float(metric(said, is_real.long()))
         self._reading = (said.cpu(), is_real.cpu())
         protocol = protocol_of_run(trainer, module, stage) | {"weights": "raw", "n_scored": len(real), "bins": BINS}
         write_scores(trainer, module, [("calibration_error", value)], protocol)
-        return value
+        return {"calibration_error": value}
 
 
 def _probabilities(module: Adversarial, samples: Tensor) -> Tensor:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torchmetrics.classification import MulticlassAccuracy
 
-from lightning_gans.callbacks.protocol import log_by_clock, protocol_of_run, write_scores
+from lightning_gans.callbacks.panel import Panel
+from lightning_gans.callbacks.protocol import protocol_of_run, write_scores
 from lightning_gans.data import ImageDataModule, ImageSplit
 from lightning_gans.data.labelled import fingerprint_of
 from lightning_gans.metrics import ProtocolValue
@@ -16,23 +17,15 @@ from lightning_gans.objectives.game import Weights
 ERROR = "classification_error"
 
 
-class ClassificationError(Callback):
+class ClassificationError(Panel):
     """Counts the held-out images that a semi-supervised objective's classifier takes for another class.
 
     At every validation on the validation images, in `test` on the test images: the share of errors of the averaged
     classifier, and beside it of the raw one (logged under ``raw/``). Objectives without classes are left alone.
     """
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure on the validation images, and log under the game's clock."""
-        if not trainer.sanity_checking and (measured := self._measure(trainer, pl_module, "validation")):
-            log_by_clock(pl_module, measured)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure on the test images, and log."""
-        pl_module.log_dict(self._measure(trainer, pl_module, "test"), sync_dist=True)
-
-    def _measure(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+    def measure(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+        """Count the averaged and the raw classifier's errors."""
         data = getattr(trainer, "datamodule", None)
         if not isinstance(module, SemiSupervised) or not isinstance(data, ImageDataModule):
             return {}
@@ -42,8 +35,7 @@ class ClassificationError(Callback):
         for weights in choices:
             value = error_rate(trainer, module, data.split(stage), weights)
             write_scores(trainer, module, [(ERROR, value)], protocol(trainer, module, stage, weights))
-            prefix = stage if weights == module.classifier_weights else f"{stage}/{weights}"
-            found[f"{prefix}/{ERROR}"] = value
+            found[ERROR if weights == module.classifier_weights else f"{weights}/{ERROR}"] = value
         return found
 
 

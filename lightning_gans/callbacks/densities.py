@@ -5,12 +5,13 @@ import math
 from collections.abc import Mapping
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from lightning_gans.callbacks.animation import animate
-from lightning_gans.callbacks.protocol import Measured, log_by_clock, protocol_of_run, trained_steps, write_scores
+from lightning_gans.callbacks.panel import Panel
+from lightning_gans.callbacks.protocol import Measured, protocol_of_run, trained_steps, write_scores
 from lightning_gans.callbacks.publish import publish
 from lightning_gans.data import MixtureDataModule
 from lightning_gans.errors import InputError
@@ -38,7 +39,7 @@ _COLLAPSED = 1e-3
 _INFINITE = 1e12
 
 
-class DensityPanel(Callback):
+class DensityPanel(Panel):
     """Compares both players with the truth, where the data's density is known (`MixtureDataModule`).
 
     Measured at every validation and in `test`, on generated points of a fixed key:
@@ -67,19 +68,10 @@ class DensityPanel(Callback):
         self.resolution = resolution
         self._drawn_step = -1
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure, and log under the game's clock."""
-        if not trainer.sanity_checking and (measured := self._measure(trainer, pl_module, "validation")):
-            log_by_clock(pl_module, measured)
-
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw during fit; `validate` alone draws nothing."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._draw(trainer, pl_module)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure and log."""
-        pl_module.log_dict(self._measure(trainer, pl_module, "test"), sync_dist=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the final state, and the animation."""
@@ -91,7 +83,8 @@ class DensityPanel(Callback):
 
     # ---- numbers
 
-    def _measure(self, trainer: Trainer, module: LightningModule, stage: str) -> Mapping[str, float]:
+    def measure(self, trainer: Trainer, module: LightningModule, stage: str) -> Mapping[str, float]:
+        """Compare generated points with the density that they should have."""
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, MixtureDataModule) or not isinstance(module, Adversarial):
             return {}
@@ -117,7 +110,7 @@ class DensityPanel(Callback):
             "divergence": _name_of(module),
         }
         write_scores(trainer, module, measured, protocol)
-        return {f"{stage}/{name}": value for name, value in measured}
+        return dict(measured)
 
     def _measure_on_line(self, module: Adversarial, mixture: GaussianMixture, noise: float) -> list[Measured]:
         measured: list[Measured] = []

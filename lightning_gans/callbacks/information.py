@@ -1,11 +1,12 @@
 """The information panel: what the codes mean, in numbers, at every validation and in `test`."""
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
-from lightning_gans.callbacks.protocol import Measured, log_by_clock, protocol_of_run, trained_steps, write_scores
+from lightning_gans.callbacks.panel import FinalPanel
+from lightning_gans.callbacks.protocol import Measured, protocol_of_run, trained_steps, write_scores
 from lightning_gans.data import ImageDataModule, ImageSplit
 from lightning_gans.errors import InputError
 from lightning_gans.metrics import (
@@ -20,7 +21,7 @@ from lightning_gans.objectives import Adversarial, InfoGAN
 from lightning_gans.randomness import keyed_generator
 
 
-class InformationPanel(Callback):
+class InformationPanel(FinalPanel):
     """Measures the information in each code, and how well categorical codes sort real images into classes.
 
     Logged for each code at every validation, and for the test images in `test`:
@@ -45,37 +46,19 @@ class InformationPanel(Callback):
         self.generated_images = generated_images
         self.matching_images = matching_images
         self.dead_code_after = dead_code_after
-        self._measured_step = -1
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure on the validation images and log."""
-        if trainer.sanity_checking:
-            return
-        log_by_clock(pl_module, self._measure(trainer, pl_module, "validation"))
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the final state, unless the last validation was of it."""
-        measures = isinstance(pl_module, InfoGAN) and trainer.limit_val_batches
-        if measures and self._measured_step != trainer.global_step:
-            values = self._measure(trainer, pl_module, "validation")
-            for logger in trainer.loggers:
-                logger.log_metrics(values, step=trainer.global_step)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure on the test images and log."""
-        pl_module.log_dict(self._measure(trainer, pl_module, "test"), sync_dist=True)
+        super().__init__()
 
     @torch.no_grad()
-    def _measure(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+    def measure(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+        """Measure the bounds on generated images and the codes of real ones."""
         data = getattr(trainer, "datamodule", None)
         if not isinstance(module, InfoGAN):
             return {}
-        self._measured_step = trainer.global_step
         scores = self._information(trainer, module, stage)
         if isinstance(data, ImageDataModule) and data.num_classes:
             scores += self._classes(trainer, module, data, stage)
         self._write(trainer, module, stage, scores)
-        return {f"{stage}/{name}": value for name, value in scores}
+        return dict(scores)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add both players' losses, and the divergence between them, on held-out samples to the scores."""

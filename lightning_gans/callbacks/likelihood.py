@@ -6,11 +6,12 @@ import io
 from typing import TYPE_CHECKING
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
-from lightning_gans.callbacks.protocol import log_by_clock, protocol_of_run, write_scores
+from lightning_gans.callbacks.panel import Panel
+from lightning_gans.callbacks.protocol import protocol_of_run, write_scores
 from lightning_gans.callbacks.publish import publish
 from lightning_gans.data import CorrelatedGaussian, MixedSources, PointDataModule
 from lightning_gans.errors import InputError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _POINTS_SHOWN = 2000
 
 
-class LikelihoodPanel(Callback):
+class LikelihoodPanel(Panel):
     """Compares the density that `NCE` has learned with the data's own.
 
     Measured at every validation and in `test`, on held-out points, in nats:
@@ -55,16 +56,8 @@ class LikelihoodPanel(Callback):
             raise InputError(f"likelihood.resolution is {resolution}, but must be 10 or more")
         self.resolution = resolution
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure, and log under the game's clock."""
-        if not trainer.sanity_checking and (measured := self._measure(trainer, pl_module, "validation")):
-            log_by_clock(pl_module, measured)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure and log."""
-        pl_module.log_dict(self._measure(trainer, pl_module, "test"), sync_dist=True)
-
-    def _measure(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+    def measure(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+        """Compare the learned density with the true one on held-out points."""
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, PointDataModule) or not isinstance(module, NCE):
             return {}
@@ -75,7 +68,7 @@ class LikelihoodPanel(Callback):
             "noise_ratio": module.noise_ratio,
         }
         write_scores(trainer, module, values.items(), protocol)
-        return {f"{stage}/{name}": value for name, value in values.items()}
+        return values
 
     @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,10 +1,11 @@
 """How many of stacked MNIST's modes a generator reaches, at every validation and in `test`."""
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from lightning_gans.callbacks.protocol import log_by_clock, protocol_of_run, write_scores
+from lightning_gans.callbacks.panel import Panel
+from lightning_gans.callbacks.protocol import protocol_of_run, write_scores
 from lightning_gans.data.stacked_mnist import StackedMNIST
 from lightning_gans.errors import InputError
 from lightning_gans.latent import Latent
@@ -18,7 +19,7 @@ from lightning_gans.randomness import keyed_generator
 CHUNK = 1000
 
 
-class StackedModesPanel(Callback):
+class StackedModesPanel(Panel):
     """Reads the digit in each colour of generated images, and counts modes (see `StackedModes`); for `StackedMNIST`.
 
     - stacked_modes_mnist-convnet_26k: modes with at least one image, of 1,000;
@@ -38,21 +39,12 @@ class StackedModesPanel(Callback):
         # held here and not in the module: neither checkpoints nor DDP shall see it
         self._classifier: MNISTConvNet | None = None
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure, and log under the game's clock."""
-        if not trainer.sanity_checking and (measured := self._measure(trainer, pl_module, "validation")):
-            log_by_clock(pl_module, {f"validation/{name}": value for name, value in measured})
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the model and, beside it, real images; log."""
-        measured = self._measure(trainer, pl_module, "test")
-        pl_module.log_dict({f"test/{name}": value for name, value in measured}, sync_dist=True)
-
     @torch.no_grad()
-    def _measure(self, trainer: Trainer, module: LightningModule, stage: str) -> list[tuple[str, float]]:
+    def measure(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+        """Count the modes of generated images; in `test` beside it those of real ones."""
         data = getattr(trainer, "datamodule", None)
         if not isinstance(module, Adversarial) or not isinstance(data, StackedMNIST):
-            return []
+            return {}
         if self._classifier is None:
             # building draws weights at random before it loads the right ones: none of training's business
             with torch.random.fork_rng(devices=[]):
@@ -82,7 +74,7 @@ class StackedModesPanel(Callback):
             of_data = {key: value for key, value in protocol.items() if key not in of_model}
             of_data |= {"split": "floor", "n_fake": len(real), "generated": f"{len(real)} test images"}
             write_scores(trainer, module, floor, of_data)
-        return measured
+        return dict(measured)
 
     def read(self, images: Tensor) -> Tensor:
         """What the classifier says of each channel: logits (B, 3, 10), from uint8 images (B, 3, 28, 28)."""

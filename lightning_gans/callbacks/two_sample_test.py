@@ -1,10 +1,11 @@
 """Could the generated samples be real ones? A hypothesis test, where a configuration asks for it."""
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from lightning_gans.callbacks.protocol import log_by_clock, protocol_of_run, trained_steps
+from lightning_gans.callbacks.panel import Panel
+from lightning_gans.callbacks.protocol import protocol_of_run, trained_steps
 from lightning_gans.data import ImageDataModule, SplitDataModule
 from lightning_gans.errors import InputError
 from lightning_gans.functional.kernels import Kernel
@@ -16,7 +17,7 @@ from lightning_gans.randomness import keyed_generator
 from lightning_gans.runs import SCORES, run_folder
 
 
-class TwoSampleTestPanel(Callback):
+class TwoSampleTestPanel(Panel):
     """Tests held-out real samples against as many generated ones, by MMD with permutations.
 
     Measured at every validation and in `test`, for any objective, on real samples of that split:
@@ -68,18 +69,9 @@ class TwoSampleTestPanel(Callback):
         with torch.random.fork_rng(devices=[]):
             self._network = make_extractor(self.extractor, None, data.sample_shape)
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Test on validation samples, and log under the game's clock."""
-        if not trainer.sanity_checking and (found := self._measure(trainer, pl_module, "validation")):
-            log_by_clock(pl_module, {f"validation/{name}": value for name, value in found.items()})
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Test on test samples, and log."""
-        if found := self._measure(trainer, pl_module, "test"):
-            pl_module.log_dict({f"test/{name}": value for name, value in found.items()}, sync_dist=True)
-
     @torch.no_grad()
-    def _measure(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+    def measure(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+        """Test held-out real samples against generated ones."""
         data = getattr(trainer, "datamodule", None)
         if self.samples is None or not isinstance(module, Adversarial) or not isinstance(data, SplitDataModule):
             return {}

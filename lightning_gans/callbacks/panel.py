@@ -1,0 +1,55 @@
+"""When a panel measures, and where its numbers go."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from lightning_gans.callbacks.protocol import log_by_clock
+
+
+class Panel(Callback, ABC):
+    """Measures at every validation, on validation samples, and in `test`, on test samples; and logs what it found."""
+
+    @abstractmethod
+    def measure(self, trainer: Trainer, module: LightningModule, stage: str) -> Mapping[str, float]:
+        """Measure, and write scores.
+
+        Args:
+            trainer: Who knows the data.
+            module: The model.
+            stage: The split to measure on, "validation" or "test".
+
+        Returns:
+            Values by name, equal on all ranks; none where there is nothing to measure.
+        """
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure on the validation split, and log under the game's clock."""
+        if not trainer.sanity_checking:
+            log_by_clock(pl_module, self._by_stage(trainer, pl_module, "validation"))
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure on the test split, and log."""
+        pl_module.log_dict(self._by_stage(trainer, pl_module, "test"), sync_dist=True)
+
+    def _by_stage(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+        return {f"{stage}/{name}": value for name, value in self.measure(trainer, module, stage).items()}
+
+
+class FinalPanel(Panel):
+    """Measures the final state too, if the last validation was of an earlier one."""
+
+    def __init__(self) -> None:
+        self._measured_step = -1
+
+    def _by_stage(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
+        self._measured_step = trainer.global_step
+        return super()._by_stage(trainer, module, stage)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the final state, unless the last validation was of it."""
+        if trainer.limit_val_batches and self._measured_step != trainer.global_step:
+            values = self._by_stage(trainer, pl_module, "validation")
+            for logger in trainer.loggers if values else ():
+                logger.log_metrics(values, step=trainer.global_step)

@@ -38,28 +38,22 @@ from lightning_gans.callbacks import (
     StackedModesPanel,
     TwoSampleTestPanel,
 )
-from lightning_gans.checkpoint import SECTIONS, changed_settings, configuration, read_checkpoint
-from lightning_gans.commands.encode import code_records, write
+from lightning_gans.checkpoint import SECTIONS
 from lightning_gans.errors import InputError, StoppedUnhealthy, first_sentence, input_error_within
 from lightning_gans.files import atomic_path
-from lightning_gans.metrics import Score, format_scores, read_scores
-from lightning_gans.objectives import Game, InfoGAN
+from lightning_gans.objectives import Game
 from lightning_gans.objectives.synchronised_batch_norm import PortableBatchNormSync
+from lightning_gans.outcome import (
+    scores_in,
+    tell_end_of_training,
+    tell_new_scores,
+    tell_newest_scores,
+    write_predictions,
+)
 from lightning_gans.parser import HelpFormatter, SentenceParser
 from lightning_gans.processes import ending_together
-from lightning_gans.runs import (
-    CHECKPOINTS,
-    CONFIG,
-    POST_MORTEM,
-    SAMPLES,
-    SCORES,
-    RunLogger,
-    drop_later_scores,
-    find_last_checkpoint,
-    folder_of_checkpoint,
-    is_finished,
-    lock,
-)
+from lightning_gans.resumption import Resumption, find_resumption
+from lightning_gans.runs import CONFIG, RunLogger, drop_later_scores, folder_of_checkpoint, lock
 
 DESCRIPTION = """Train, compare and understand GANs.
 
@@ -82,9 +76,7 @@ class GanCLI(LightningCLI):
     """LightningCLI for adversarial objectives."""
 
     def __init__(self, args: list[str]):
-        self._resume: Path | None = None
-        self._resume_folder: Path | None = None
-        self._resume_step = 0
+        self._resume: Resumption | None = None
         self._scored_before = 0
         super().__init__(
             model_class=Game,
@@ -162,6 +154,7 @@ class GanCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Check what can be checked before minutes are spent."""
+        assert self.subcommand is not None  # fit, validate, test or predict
         settings = self.config[self.subcommand]
         self.plain_config = self._plain_config()
         path = settings.get("ckpt_path")
@@ -181,36 +174,7 @@ class GanCLI(LightningCLI):
         elif path is None:
             raise InputError(f"`{self.subcommand}` needs a trained model; give --ckpt_path PATH")
         if path is not None:
-            self._prepare_checkpoint(settings, str(path))
-
-    def _prepare_checkpoint(self, settings: Any, path: str) -> None:
-        file = find_last_checkpoint(settings.runs, settings.experiment) if path == "last" else Path(path)
-        checkpoint = read_checkpoint(file)
-        self._resume = file = file.resolve()
-        if self.subcommand != "fit":
-            return
-        if file.name.startswith(POST_MORTEM):
-            raise InputError(f"{file} is what a NaN left behind, kept for inspection; resume from last.ckpt beside it")
-        differences = changed_settings(configuration(checkpoint, file), self.plain_config)
-        # another objective is refused in any case, when the checkpoint is loaded
-        if differences and not settings.allow_changed:
-            raise InputError(
-                "the checkpoint was trained under other settings; give --allow_changed true to resume all the same "
-                "(in a new version):\n" + "\n".join(differences)
-            )
-        self._resume_step = checkpoint["lightning_gans"]["step"]
-        limit = settings.trainer.max_steps
-        if 0 < limit <= self._resume_step:
-            raise InputError(
-                f"{file} is already at step {self._resume_step}; give --trainer.max_steps above that to train on"
-            )
-        folder = folder_of_checkpoint(file)
-        # Only the same run goes on in its own folder: other settings, another name, a finished run and an
-        # earlier checkpoint each begin a new version.
-        same_place = folder.parent == (Path(settings.runs) / settings.experiment).resolve()
-        is_last = file.name == "last.ckpt" and file.parent.name == CHECKPOINTS
-        if is_last and same_place and not differences and not is_finished(folder):
-            self._resume_folder = folder
+            self._resume = find_resumption(str(path), settings, self.subcommand, self.plain_config)
 
     def _plain_config(self) -> dict[str, Any]:
         dumped = yaml.safe_load(self.parser.dump(self.config, skip_link_targets=True, skip_unset=False))
@@ -232,7 +196,8 @@ class GanCLI(LightningCLI):
         asked = settings.trainer.logger
         extra = [] if asked in (None, True, False) else asked if isinstance(asked, list) else [asked]
         if self.subcommand == "fit":
-            own = RunLogger(settings.runs, settings.experiment, self._resume_folder, self._resume_step)
+            place = (None, 0) if self._resume is None else (self._resume.folder, self._resume.step)
+            own = RunLogger(settings.runs, settings.experiment, *place)
             kwargs["logger"] = [own, *extra]
         else:
             kwargs["logger"] = extra or False
@@ -262,7 +227,7 @@ class GanCLI(LightningCLI):
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
-        kwargs["ckpt_path"] = None if self._resume is None else str(self._resume)
+        kwargs["ckpt_path"] = None if self._resume is None else str(self._resume.checkpoint)
         kwargs["weights_only"] = True
         if subcommand in ("validate", "test"):
             # we print a table with the protocol instead of Lightning's bare numbers
@@ -282,90 +247,55 @@ class GanCLI(LightningCLI):
         if folder is None:
             return
         self._lock = lock(folder)
-        if self._resume_folder is not None:
-            drop_later_scores(folder, self._resume_step)
+        if self._resume is not None and self._resume.folder is not None:
+            drop_later_scores(folder, self._resume.step)
         with atomic_path(folder / CONFIG) as temporary:
             temporary.write_text(yaml.safe_dump(self.plain_config, sort_keys=False))
         for logger in self.trainer.loggers:
             logger.log_hyperparams(self.plain_config)
         if self._resume is not None:
-            say(f"resuming from {self._resume} at step {self._resume_step}")
+            say(f"resuming from {self._resume.checkpoint} at step {self._resume.step}")
         say(f"writing to {folder}")
 
     @rank_zero_only
     def after_fit(self) -> None:
         """Print the final scores and what was written."""
-        folder = self._folder
-        if folder is None:
-            return
-        self._print_scores(folder, "validation")
-        step = self.trainer.global_step
-        if is_finished(folder):
-            print(f"finished after {step} steps; written to {folder}:")
-        else:
-            print(f"stopped after {step} steps, before the end; resume with --ckpt_path last; written to {folder}:")
-        for what in (f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/best.ckpt", SCORES, "metrics.csv", CONFIG):
-            if (folder / what).exists():
-                print(f"  {folder / what}")
-        for picture in sorted((folder / SAMPLES).glob(f"step={step:06d}_*.png")):
-            print(f"  {picture}")
+        if self._folder is not None:
+            tell_end_of_training(self._folder, self.trainer.global_step)
 
     @rank_zero_only
     def before_test(self) -> None:
         """Remember which scores are there already."""
-        assert self._resume is not None
-        self._scored_before = len(_scores_in(folder_of_checkpoint(self._resume)))
+        self._scored_before = len(scores_in(self._trained_folder))
 
     @rank_zero_only
     def after_test(self) -> None:
         """Print the scores that were measured now."""
-        assert self._resume is not None
-        folder = folder_of_checkpoint(self._resume)
-        if scores := _scores_in(folder)[self._scored_before :]:
-            print(format_scores(scores))
-            print(f"added to {folder / SCORES}")
+        tell_new_scores(self._trained_folder, self._scored_before)
 
     @rank_zero_only
     def after_validate(self) -> None:
         """Print the scores on the validation images."""
-        assert self._resume is not None
-        self._print_scores(folder_of_checkpoint(self._resume), "validation")
+        tell_newest_scores(self._trained_folder, "validation")
 
     @rank_zero_only
     def after_predict(self) -> None:
-        """Write what the model says about the test images: the codes, or the discriminator's outputs."""
-        assert self._resume is not None
-        predictions = torch.cat(self.trainer.predict_loop.predictions).cpu()
-        names = [f"test/{index}" for index in range(len(predictions))]
-        if isinstance(self.model, InfoGAN):
-            records = code_records(self.model, predictions, names)
-        else:
-            # a GAN's output is a logit, an f-GAN's the V that its output activation takes
-            records = [{"sample": n, "output": x} for n, x in zip(names, predictions.tolist(), strict=True)]
-        path = folder_of_checkpoint(self._resume) / "predictions.csv"
-        write(records, path)
-        print(f"{len(records)} predictions written to {path}")
+        """Write what the model says about the test images."""
+        write_predictions(self.model, torch.cat(self.trainer.predict_loop.predictions).cpu(), self._trained_folder)
 
     @property
     def _folder(self) -> Path | None:
+        """Where this run writes, None if it writes nothing."""
         if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return None
         loggers = [logger for logger in self.trainer.loggers if isinstance(logger, RunLogger)]
         return loggers[0].folder if loggers else None
 
-    @staticmethod
-    def _print_scores(folder: Path, split: str) -> None:
-        found = _scores_in(folder)
-        scores = [score for score in found if score.protocol.get("split") == split]
-        scores += [score for score in found if f" {split} images" in str(score.protocol.get("generated"))]
-        if scores:
-            newest = {(score.metric, score.protocol.get("weights")): score for score in scores}
-            print(format_scores(list(newest.values())))
-
-
-def _scores_in(folder: Path) -> list[Score]:
-    path = folder / SCORES
-    return read_scores(path) if path.is_file() else []
+    @property
+    def _trained_folder(self) -> Path:
+        """The folder of the run whose checkpoint was given."""
+        assert self._resume is not None
+        return folder_of_checkpoint(self._resume.checkpoint)
 
 
 def _several_processes(trainer: Any) -> bool:

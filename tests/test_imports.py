@@ -12,12 +12,12 @@ import lightning_gans
 
 PACKAGE = Path(lightning_gans.__file__).parent
 LAYERS = (
-    ("__init__", "errors", "files", "images", "precision", "processes", "randomness"),
+    ("__init__", "errors", "files", "images", "memory", "precision", "processes", "randomness"),
     ("functional", "latent", "networks", "data", "pictures", "figures"),
     ("metrics",),
     ("objectives",),
     ("runs", "traversal", "callbacks"),
-    ("checkpoint", "complaints", "sentences", "parser", "arguments", "commands"),
+    ("checkpoint", "complaints", "sentences", "parser", "arguments", "commands", "outcome", "resumption"),
     ("cli",),
     ("sweep",),
     ("__main__",),

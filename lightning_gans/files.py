@@ -1,9 +1,16 @@
-"""Files that matter are written to a temporary name and renamed, so a kill never leaves half of one."""
+"""Files that matter are written to a temporary name and renamed, so a kill never leaves half of one.
 
+And folders that are written to are held, so that no two processes write to one.
+"""
+
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
+
+from lightning_gans.errors import InputError
 
 
 @contextmanager
@@ -24,3 +31,23 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def hold(folder: Path, refusal: str) -> TextIOWrapper:
+    """Hold a folder for this process until the returned file is closed, or the process ends in whatever way.
+
+    Args:
+        folder: It exists; the file ``.lock`` in it is what is held.
+        refusal: What to say if another process holds it.
+
+    Raises:
+        InputError: If so.
+    """
+    # not inherited by processes that this one starts, for Python opens files so
+    file = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise InputError(refusal) from error
+    return file

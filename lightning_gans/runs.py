@@ -9,7 +9,6 @@ finished.json   written at the end: the run reached its last step
 """
 
 import csv
-import fcntl
 import json
 import re
 from io import TextIOWrapper
@@ -23,7 +22,7 @@ from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lightning_gans.errors import InputError
-from lightning_gans.files import atomic_path
+from lightning_gans.files import atomic_path, hold
 
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
@@ -208,15 +207,8 @@ def lock(folder: Path) -> TextIOWrapper:
     Raises:
         InputError: If another process is training in it.
     """
-    file = (folder / ".lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise InputError(
-            f"another process is training in {folder}; wait for it or start a run of its own without --ckpt_path last"
-        ) from error
-    return file
+    refusal = f"another process is training in {folder}; wait for it or start a run of its own without --ckpt_path last"
+    return hold(folder, refusal)
 
 
 def run_folder(trainer: Trainer) -> Path | None:

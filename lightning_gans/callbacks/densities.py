@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from lightning_gans.callbacks.animation import animate
+from lightning_gans.callbacks.drawing import Drawing
 from lightning_gans.callbacks.panel import Panel
 from lightning_gans.callbacks.protocol import Measured, protocol_of_run, trained_steps, write_scores
 from lightning_gans.callbacks.publish import publish
@@ -39,7 +40,7 @@ _COLLAPSED = 1e-3
 _INFINITE = 1e12
 
 
-class DensityPanel(Panel):
+class DensityPanel(Panel, Drawing):
     """Compares both players with the truth, where the data's density is known (`MixtureDataModule`).
 
     Measured at every validation and in `test`, on generated points of a fixed key:
@@ -61,22 +62,16 @@ class DensityPanel(Panel):
     """
 
     def __init__(self, generated_points: int = 10_000, resolution: int = 400):
+        super().__init__()
         for name, value in (("generated_points", generated_points), ("resolution", resolution)):
             if value < 10:
                 raise InputError(f"densities.{name} is {value}, but must be 10 or more")
         self.generated_points = generated_points
         self.resolution = resolution
-        self._drawn_step = -1
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw during fit; `validate` alone draws nothing."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._draw(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the final state, and the animation."""
-        if self._drawn_step != trainer.global_step:
-            self._draw(trainer, pl_module)
+        super().on_train_end(trainer, pl_module)
         folder = run_folder(trainer)
         if trainer.is_global_zero and folder is not None:
             animate(folder / SAMPLES, "densities")
@@ -143,13 +138,13 @@ class DensityPanel(Panel):
     # ---- pictures
 
     @rank_zero_only
-    def _draw(self, trainer: Trainer, module: LightningModule) -> None:
+    def draw(self, trainer: Trainer, module: LightningModule) -> None:
+        """Draw what is learned beside what is optimal, on a line or in the plane."""
         folder, data = run_folder(trainer), getattr(trainer, "datamodule", None)
         if folder is None or not isinstance(data, MixtureDataModule) or not isinstance(module, Adversarial):
             return
         if data.mixture.dim > 2 or not _knows_ratios(module):
             return
-        self._drawn_step = trainer.global_step
         points = self._generated(module, "raw").cpu()
         if not points.isfinite().all():
             return

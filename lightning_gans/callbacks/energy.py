@@ -1,12 +1,13 @@
 """The landscape that the generator walks down: an energy, or a witness function upside down, over the plane."""
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from lightning_gans.callbacks.animation import animate
 from lightning_gans.callbacks.densities import places_around
+from lightning_gans.callbacks.drawing import Drawing
 from lightning_gans.callbacks.protocol import trained_steps
 from lightning_gans.callbacks.publish import publish
 from lightning_gans.data import MixtureDataModule
@@ -19,7 +20,7 @@ from lightning_gans.randomness import keyed_generator
 from lightning_gans.runs import SAMPLES, run_folder
 
 
-class EnergyLandscape(Callback):
+class EnergyLandscape(Drawing):
     """Draws what the generator minimises at each place of the plane, for objectives that have such a function.
 
     For energy-based games (EBGAN, BEGAN) the energy, which should be low where data are and high elsewhere; for MMD
@@ -34,34 +35,28 @@ class EnergyLandscape(Callback):
     """
 
     def __init__(self, points: int = 500, resolution: int = 100):
+        super().__init__()
         for name, value in (("points", points), ("resolution", resolution)):
             if value < 10:
                 raise InputError(f"energy.{name} is {value}, but must be 10 or more")
         self.points = points
         self.resolution = resolution
-        self._drawn_step = -1
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw during fit; `validate` alone draws nothing."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._draw(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the final state, and the animation."""
-        if self._drawn_step != trainer.global_step:
-            self._draw(trainer, pl_module)
+        super().on_train_end(trainer, pl_module)
         folder = run_folder(trainer)
         if trainer.is_global_zero and folder is not None:
             animate(folder / SAMPLES, "energy")
 
     @rank_zero_only
-    def _draw(self, trainer: Trainer, module: LightningModule) -> None:
+    def draw(self, trainer: Trainer, module: LightningModule) -> None:
+        """Draw the landscape, for points in the plane."""
         folder, data = run_folder(trainer), getattr(trainer, "datamodule", None)
         if folder is None or not isinstance(data, MixtureDataModule) or data.mixture.dim != 2:
             return
         if not isinstance(module, EnergyBased | GMMN | MMDGAN):
             return
-        self._drawn_step = trainer.global_step
         random = keyed_generator(module.device, module.seed, "energy")
         # against the raw weights, which it was learned from
         fake = module.generate(module.latent.sample(self.points, random), weights="raw")

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from lightning_gans.callbacks.drawing import Drawing
 from lightning_gans.callbacks.publish import publish
 from lightning_gans.errors import InputError
 from lightning_gans.objectives import Adversarial
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-class Pictures(Callback):
+class Pictures(Drawing):
     """Draws a grid of samples and a traversal of every code at each validation and at the end.
 
     They are written to ``samples/`` in the run folder, and to W&B or TensorBoard where that logger is on.
@@ -29,28 +30,18 @@ class Pictures(Callback):
     """
 
     def __init__(self, rows: int = 10, columns: int = 10):
+        super().__init__()
         if rows < 1 or columns < 1:
             raise InputError(f"pictures needs at least 1 row and 1 column, but has {rows} and {columns}")
         self.rows = rows
         self.columns = columns
-        self._drawn_step = -1
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw during fit; `validate` alone writes no pictures."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._draw(trainer, pl_module)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the final state, unless the last validation drew it."""
-        if self._drawn_step != trainer.global_step:
-            self._draw(trainer, pl_module)
 
     @rank_zero_only
-    def _draw(self, trainer: Trainer, module: LightningModule) -> None:
+    def draw(self, trainer: Trainer, module: LightningModule) -> None:
+        """Draw samples, and what each code does."""
         folder = run_folder(trainer)
         if folder is None or not isinstance(module, Adversarial) or module.generator.output_range is None:
             return  # points have pictures of their own
-        self._drawn_step = trainer.global_step
         pictures = {"samples": self._grid(module, trainer.global_step)}
         for axis in module.latent.axes:
             pictures[f"traverse_{axis}"] = traversal_picture(module, axis, self.columns)

@@ -1,14 +1,12 @@
 """A sweep's folder: what was asked for in it, and who is at work there."""
 
-import fcntl
-import os
 from io import TextIOWrapper
 from pathlib import Path
 
 import yaml
 
 from lightning_gans.errors import InputError
-from lightning_gans.files import atomic_path
+from lightning_gans.files import atomic_path, hold
 from lightning_gans.sweep.schema import DESCRIBING, Sweep, load_yaml
 
 DEFINITION = "sweep.yaml"
@@ -30,16 +28,7 @@ def lock_sweep(folder: Path) -> TextIOWrapper:
     Raises:
         InputError: If another process holds it.
     """
-    file = (folder / ".lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise InputError(
-            f"another process is running the sweep in {folder}; wait for it, or give another --folder"
-        ) from error
-    os.set_inheritable(file.fileno(), False)
-    return file
+    return hold(folder, f"another process is running the sweep in {folder}; wait for it, or give another --folder")
 
 
 def require_same(sweep: Sweep, folder: Path) -> None:

@@ -1,0 +1,27 @@
+"""When pictures are drawn."""
+
+from abc import ABC, abstractmethod
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class Drawing(Callback, ABC):
+    """Draws during fit: at every validation, and the final state if the last validation was of an earlier one."""
+
+    def __init__(self) -> None:
+        self._drawn_step = -1
+
+    @abstractmethod
+    def draw(self, trainer: Trainer, module: LightningModule) -> None:
+        """Write pictures into the run's folder, where there is one and there is something to draw."""
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw during fit; `validate` alone draws nothing."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._drawn_step = trainer.global_step
+            self.draw(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the final state, unless the last validation was of it."""
+        if self._drawn_step != trainer.global_step:
+            self.draw(trainer, pl_module)

@@ -1,0 +1,86 @@
+"""Tables of which modes are reached."""
+
+from tables.records import over_seeds, read
+
+MODES = ("gan", "kl", "reverse_kl", "pearson", "squared_hellinger")
+
+METHODS = {
+    "vanilla": "one GAN",
+    "best_of_10": "best of 10",
+    "ensemble_10": "ensemble of 10",
+    "boosted_3": "AdaGAN, T = 3",
+    "boosted_10": "AdaGAN, T = 10",
+}
+
+PACGAN = {
+    ("ring", 1): "6.3 ± 0.5, 0.98, 0.45",
+    ("ring", 2): "7.9 ± 0.1, 0.96, 0.07",
+    ("grid", 1): "17.3 ± 0.8, 0.95, 0.70",
+    ("grid", 2): "23.8 ± 0.7, 0.91, 0.13",
+}
+"""Modes, high quality and KL as published (Lin et al. 2018, table 1; ± the standard error of 10 trials)."""
+
+
+def modes() -> list[str]:
+    lines = [
+        "| divergence | ring: modes of 8 | high quality | KL | grid: modes of 25 | high quality | KL | seeds |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for label in MODES:
+        cells, counts = [], []
+        for data in ("ring", "grid"):
+            record = read(f"f_gan_{data}_{label}_6000")
+            if record is None:
+                cells += ["", "", ""]
+                continue
+            summary = record["summary"]
+            counts.append(str(len(record["seeds"])))
+            cells += [
+                over_seeds(summary["density/modes"], 1),
+                over_seeds(summary["density/high_quality"], 2),
+                over_seeds(summary["density/mode_kl"], 2),
+            ]
+        if counts:
+            lines.append(f"| {label} | {' | '.join(cells)} | {', '.join(dict.fromkeys(counts))} |")
+    return lines
+
+
+def packs() -> list[str]:
+    lines = ["| | modes | high quality | KL | seeds | published: modes, high quality, KL |", "|---" * 6 + "|"]
+    for data, modes_of in (("ring", 8), ("grid", 25)):
+        for packing in (1, 2):
+            record = read(f"pacgan_{data}_quick_packing{packing}")
+            if record is None:
+                continue
+            summary = record["summary"]
+            lines.append(
+                f"| {data}, packs of {packing} | {over_seeds(summary['density/modes'], 1)} of {modes_of} "
+                f"| {over_seeds(summary['density/high_quality'], 2)} | {over_seeds(summary['density/mode_kl'], 2)} "
+                f"| {len(record['seeds'])} | {PACGAN[data, packing]} |"
+            )
+    return lines
+
+
+def began() -> list[str]:
+    record = read("began_ring")
+    assert record is not None
+    summary = record["summary"]
+    return [
+        "| modes | high quality | KL | seeds |",
+        "|---|---|---|---|",
+        f"| {over_seeds(summary['density/modes'], 1)} of 8 | {over_seeds(summary['density/high_quality'], 2)} "
+        f"| {over_seeds(summary['density/mode_kl'], 2)} | {len(record['seeds'])} |",
+    ]
+
+
+def adagan() -> list[str]:
+    record = read("adagan")
+    assert record is not None
+    modes = list(record["floor"])
+    lines = ["| | k = " + " | ".join(modes) + " |", "|---" * (len(modes) + 1) + "|"]
+    for method, label in METHODS.items():
+        cells = [record["coverage"][method][k] for k in modes]
+        shown = [f"{cell['median']:.3f} ({cell['5%']:.2f}; {cell['95%']:.2f})" for cell in cells]
+        lines.append(f"| {label} | " + " | ".join(shown) + " |")
+    floor = " | ".join(f"{record['floor'][k]:.3f}" for k in modes)
+    return [*lines, f"| exact samples | {floor} |"]

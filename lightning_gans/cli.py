@@ -239,6 +239,9 @@ class GanCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         with ending_together(self.trainer):
             super()._run_subcommand(subcommand)
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+                if isinstance(callback, Health) and callback.stopped_because:
+                    raise StoppedUnhealthy(callback.stopped_because)
 
     @rank_zero_only
     def before_fit(self) -> None:
@@ -332,7 +335,4 @@ def run(args: list[str]) -> None:
         args = spelled_out(args)
         if args and args[0] in ("validate", "test", "predict"):
             args = with_checkpoint_config(args, folder)
-        cli = GanCLI(args)
-    for callback in cli.trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, Health) and callback.stopped_because:
-            raise StoppedUnhealthy(callback.stopped_because)
+        GanCLI(args)

@@ -3,9 +3,9 @@
 import ctypes
 import platform
 
-# names and numbers of glibc's malloc.h
+# M_TRIM_THRESHOLD and M_MMAP_MAX of glibc's malloc.h
 _TRIM_THRESHOLD = -1
-_LARGEST_MAPPED = -4
+_MOST_MAPPED = -4
 
 
 def keep_freed_memory() -> bool:
@@ -20,4 +20,4 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     library = ctypes.CDLL(None)
-    return bool(library.mallopt(_LARGEST_MAPPED, 0)) and bool(library.mallopt(_TRIM_THRESHOLD, -1))
+    return bool(library.mallopt(_MOST_MAPPED, 0)) and bool(library.mallopt(_TRIM_THRESHOLD, -1))

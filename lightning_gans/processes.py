@@ -4,14 +4,16 @@ A communication waits for every process; on GPUs it does not notice that one of 
 timeout. Whoever started the processes must therefore end them all when one fails. Lightning's launcher does so for the
 processes that it has started, torchrun for all, ``srun --kill-on-bad-exit=1`` for all. What is left is here: the first
 process, which is the one that Lightning's launcher runs in, takes the others along when it fails itself, and waits for
-their end when it does not: a run has not succeeded before its last process has.
+their end when it does not: a run has not succeeded before its last process has. (Not under NCCL, whose processes leave
+their group together, at the very end: there one that waits for the others' ends would keep them from ending.)
 """
 
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
@@ -44,11 +46,17 @@ def ending_together(trainer: Trainer) -> Iterator[None]:
                 "Resume with the same command and --ckpt_path last"
             ) from error
         raise
-    if any(_end_started(trainer, PATIENCE)):
+    if _leaves_alone() and any(_end_started(trainer, PATIENCE)):
         raise LostProcess(
-            "this process is through, but another one of this run failed or did not end; its last words are above, if "
-            "it had any. What was saved is whole; resume with the same command and --ckpt_path last"
+            "this process is through, and what it wrote is whole, but another process of this run failed or did not "
+            "end; its last words are above, if it had any"
         )
+
+
+def _leaves_alone() -> bool:
+    """Whether a process can end while this one is still in their group."""
+    group = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not group or torch.distributed.get_backend() == "gloo"
 
 
 def _end_started(trainer: Trainer, patience: float) -> list[int]:
@@ -60,10 +68,12 @@ def _end_started(trainer: Trainer, patience: float) -> list[int]:
     # Lightning's observer of this very list would kill this process too, before its last words
     launcher.procs.clear()
     end = time.monotonic() + patience
-    for process in processes:
-        try:
-            process.wait(max(0.0, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
+    try:
+        for process in processes:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, end - time.monotonic()))
+    finally:  # also if a person grows impatient
+        for process in processes:
             # what hangs in a communication is deaf to milder signals
             process.kill()
             process.wait()

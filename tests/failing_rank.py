@@ -5,6 +5,7 @@ from typing import Any
 
 from lightning.pytorch import Callback
 
+from lightning_gans.callbacks import Health
 from lightning_gans.errors import InputError
 
 
@@ -27,3 +28,10 @@ class FailingRank(Callback):
                 time.sleep(10_000)
 
         setattr(self, hook, fail)
+
+
+class Unhealthy(Health):
+    """Ends every run as if its game had gone wrong."""
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self.stopped_because = "the game has gone wrong"

@@ -54,7 +54,7 @@ def test_a_process_that_succeeds_alone_has_not_succeeded(monkeypatch: Any, scrip
     monkeypatch.setattr(processes, "PATIENCE", 1.0)
     trainer = trainer_that_started("true", script)
     started = trainer.strategy.launcher.procs[:]
-    with pytest.raises(LostProcess, match="this process is through, but another one"), ending_together(trainer):
+    with pytest.raises(LostProcess, match="this process is through, .* another process of this run failed"), ending_together(trainer):
         pass
     assert [process.returncode for process in started] == [0, end]
 
@@ -71,7 +71,9 @@ def test_an_unanswered_communication_is_told_from_every_other_error(tmp_path: Pa
         raise RuntimeError("of another kind")
 
 
-def failing(tmp_path: Path, entry: list[str], **failure: object) -> tuple[subprocess.CompletedProcess[str], float]:
+def failing(
+    tmp_path: Path, entry: list[str], callback: str = "FailingRank", **failure: object
+) -> tuple[subprocess.CompletedProcess[str], float]:
     """A run on two processes of which one fails, and how many seconds it took."""
     failure = {f"--trainer.callbacks.{name}": value for name, value in failure.items()}
     options: dict[str, object] = {
@@ -81,7 +83,7 @@ def failing(tmp_path: Path, entry: list[str], **failure: object) -> tuple[subpro
         "--trainer.max_steps": 3,
         "--trainer.limit_val_batches": 0,
         "--data.batch_size": 50,
-        "--trainer.callbacks+": "tests.failing_rank.FailingRank",
+        "--trainer.callbacks+": f"tests.failing_rank.{callback}",
     }
     words = [str(word) for option in (options | failure).items() for word in option]
     begun = time.monotonic()
@@ -108,8 +110,43 @@ def test_a_second_process_that_fails_when_the_first_one_is_through_fails_the_run
     done, _ = failing(tmp_path, ENTRY, rank=1, hook="on_fit_end")
     assert done.returncode == 1, done.stderr
     assert "error: rank 1 fails in on_fit_end" in done.stderr
-    assert "this process is through, but another one of this run failed" in done.stderr
+    assert "but another process of this run failed or did not end" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_all_processes_end_says_why(tmp_path: Path) -> None:
+    done, _ = failing(tmp_path, ENTRY, "Unhealthy")
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("training stopped: the game has gone wrong") == 2
+    assert "this process is through" not in done.stderr
+
+
+def test_a_process_that_is_interrupted_while_it_waits_leaves_nobody_behind(monkeypatch: Any) -> None:
+    trainer = trainer_that_started("sleep 1000")
+    (other,) = trainer.strategy.launcher.procs
+    wait = subprocess.Popen.wait
+
+    def interrupted(self: Any, timeout: float | None = None) -> int:
+        if timeout is not None:
+            raise KeyboardInterrupt
+        return wait(self)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt), ending_together(trainer):
+        pass
+    assert other.returncode == -signal.SIGKILL
+
+
+def test_nobody_waits_for_processes_that_leave_their_group_together(monkeypatch: Any) -> None:
+    trainer = trainer_that_started("sleep 1000")
+    (other,) = trainer.strategy.launcher.procs
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_backend", lambda: "nccl")
+    with ending_together(trainer):
+        pass
+    assert other.poll() is None
+    other.kill()
+    other.wait()
 
 
 @pytest.mark.slow

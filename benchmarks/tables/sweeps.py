@@ -2,20 +2,22 @@
 
 from tables.records import read
 
+METRICS = {
+    "L_I(digit), nats": ("validation/information/digit", 2),
+    "error, one to one": ("validation/error_hungarian/digit", 3),
+    "error, by majority": ("validation/error_majority/digit", 3),
+    "FID": ("validation/fid_mnist-convnet_10k", 2),
+}
+
 
 def sweep() -> list[str]:
     record = read("infogan_lambda_mnist_quick")
     assert record is not None
-    metrics = {
-        "L_I(digit), nats": ("validation/information/digit", 2),
-        "error": ("validation/error_hungarian/digit", 3),
-        "FID": ("validation/fid_mnist-convnet_5k", 1),
-    }
-    lines = ["| categories | λ | " + " | ".join(metrics) + " | seeds |", "|---" * (len(metrics) + 3) + "|"]
+    lines = ["| categories | λ | " + " | ".join(METRICS) + " | seeds |", "|---" * (len(METRICS) + 3) + "|"]
     for entry in record["settings"]:
         found = {key.rpartition(".")[2]: value for key, value in entry["settings"].items()}
         cells = []
-        for metric, decimals in metrics.values():
+        for metric, decimals in METRICS.values():
             spread = f" ± {entry['sd'][metric]:.{decimals}f}" if metric in entry["sd"] else ""
             cells.append(f"{entry['mean'][metric]:.{decimals}f}{spread}")
         lines.append(f"| {found['size']} | {found['weight']:g} | {' | '.join(cells)} | {len(entry['seeds'])} |")

@@ -24,19 +24,19 @@ class Speed(Callback):
             small that starting their operations takes longer than doing them. On anything but one GPU, and where a
             round cannot be recorded, training goes on without and says why.
         channels_last: Whether the weights of convolutions lie in memory with their channels last.
-        keep_memory: Whether a process that trains on a CPU keeps the memory that it frees instead of asking the system
-            for it anew in every step; it then holds as much as it ever needed at once until it ends.
         compile: Whether to compile the networks with torch.compile, for training alone: scores come from the networks
             as they are written. The first steps take a minute or so.
+        keep_memory: Whether a process that trains on a CPU keeps the memory that it frees instead of asking the system
+            for it anew in every step; it then holds at least as much as it ever needed at once until it ends.
     """
 
     def __init__(
-        self, graphs: bool = False, channels_last: bool = False, keep_memory: bool = False, compile: bool = False
+        self, graphs: bool = False, channels_last: bool = False, compile: bool = False, keep_memory: bool = False
     ):
         self.graphs = graphs
         self.channels_last = channels_last
-        self.keep_memory = keep_memory
         self.compile = compile
+        self.keep_memory = keep_memory
         self._capturable: list[list[bool | None]] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -3,9 +3,9 @@
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.plugins import MixedPrecision, Precision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import SingleDeviceStrategy
-from lightning.pytorch.utilities.model_helpers import is_overridden
 
 HOOKS = ("on_before_backward", "on_after_backward")
 OF_THE_MODULE = ("backward", "manual_backward", *HOOKS)
@@ -19,8 +19,17 @@ def somebody_listens(module: LightningModule) -> bool:
     ``loss.backward()`` then does the same.
     """
     trainer: Any = module.trainer
-    if not isinstance(trainer.strategy, SingleDeviceStrategy) or not isinstance(trainer.profiler, PassThroughProfiler):
+    strategy = trainer.strategy
+    # averaging over processes begins in Lightning's backward, and a subclass may do anything in it
+    if type(strategy) is not SingleDeviceStrategy or type(trainer.profiler) is not PassThroughProfiler:
         return True
-    return any(is_overridden(name, module, parent=LightningModule) for name in OF_THE_MODULE) or any(
-        is_overridden(hook, callback, parent=Callback) for callback in trainer.callbacks for hook in HOOKS
+    if type(strategy.precision_plugin) not in (Precision, MixedPrecision):
+        return True
+    return any(_has_own(module, name, LightningModule) for name in OF_THE_MODULE) or any(
+        _has_own(callback, hook, Callback) for callback in trainer.callbacks for hook in HOOKS
     )
+
+
+def _has_own(instance: object, name: str, base: type) -> bool:
+    """Whether an attribute is anything but the base's method: overridden, or any callable put in its place."""
+    return getattr(getattr(instance, name), "__func__", None) is not getattr(base, name)

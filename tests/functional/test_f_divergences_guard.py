@@ -64,15 +64,17 @@ def test_a_network_that_diverged_is_not_hidden(broken: float) -> None:
     assert not guard.difference(torch.tensor(broken), torch.tensor(1.0)).isfinite()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 64, 999])
-def test_the_mean_of_huge_values_is_finite_and_of_others_the_usual_one(count: int) -> None:
-    huge = torch.full((count,), LARGEST)
-    assert guard.mean(huge).item() == pytest.approx(LARGEST, rel=1e-6)
-    assert guard.mean(-huge).item() == pytest.approx(-LARGEST, rel=1e-6)
-    values = torch.randn(count)
+def test_the_mean_of_huge_values_is_finite_and_of_others_the_usual_one(count: int, dtype: torch.dtype) -> None:
+    largest = torch.finfo(dtype).max
+    huge = torch.full((count,), largest, dtype=dtype)
+    assert guard.mean(huge).item() == pytest.approx(largest, rel=1e-6)
+    assert guard.mean(-huge).item() == pytest.approx(-largest, rel=1e-6)
+    values = torch.randn(count, dtype=dtype)
     assert torch.equal(guard.mean(values), values.mean())
     _, gradient = value_and_gradient(guard.mean, huge)
-    torch.testing.assert_close(gradient, torch.full((count,), 1 / count))
+    torch.testing.assert_close(gradient, torch.full((count,), 1 / count, dtype=dtype))
 
 
 @each
@@ -182,6 +184,18 @@ def test_half_precision_gradients_are_summed_in_full() -> None:
     (bounded,) = bounded_gradients(1.0, [torch.full((4096,), 1.0, dtype=torch.bfloat16)])
     assert bounded.dtype == torch.bfloat16
     assert bounded.double().sum().item() == pytest.approx(1)
+
+
+def test_gradients_of_several_precisions_share_one_factor_and_keep_their_own() -> None:
+    gradients = [torch.full((2,), 3.0, dtype=dtype) for dtype in (torch.float64, torch.float32, torch.bfloat16)]
+    for before, after in zip(gradients, bounded_gradients(9.0, gradients), strict=True):
+        assert after.dtype == before.dtype and after.tolist() == [1.5, 1.5]
+
+
+@pytest.mark.parametrize("broken", [math.inf, math.nan])
+def test_a_broken_gradient_is_not_hidden(broken: float) -> None:
+    first, second = bounded_gradients(1.0, [torch.tensor([broken, 1.0]), torch.ones(1)])
+    assert not first.isfinite().any() or not second.isfinite().any()
 
 
 @pytest.mark.parametrize("limit", [1e6, 0.01])

@@ -29,6 +29,7 @@ TABLES = {
     "CELEBA_INPUT": costs.celeba_input,
     "COMMUNICATION": costs.communication,
     "THROUGHPUT": costs.throughput,
+    "TIME_TO_ERROR": costs.time_to_error,
 }
 
 

@@ -67,3 +67,13 @@ def throughput() -> list[str]:
             f"| {memory['fit']:.0f}, {memory['bare']:.0f} |"
         )
     return lines
+
+
+def time_to_error() -> list[str]:
+    record = read("time_to_error")
+    assert record is not None
+    lines = ["| configuration, machine | seconds to the error | steps | error there |", "|---|---|---|---|"]
+    for name, entry in record.items():
+        seconds = "not reached" if entry["seconds"] is None else f"{entry['seconds']:.0f}"
+        lines.append(f"| {name} | {seconds} | {entry['steps']:,} | {entry['error']:.2%} |")
+    return lines

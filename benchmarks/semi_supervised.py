@@ -8,11 +8,14 @@ Every run goes through the ordinary commands, `fit` on conf/semi_supervised_mnis
 label seed chooses which images have labels, the seed all else; where one choice of labels has several seeds, these
 are also tested together (`ensemble`). The record is benchmarks/results/semi_supervised.json: for each run the errors of
 the test images, and of the 5,000 validation images against epochs of 600 updates, which semi_supervised.png beside it
-draws. What is recorded is not measured again, and a run that was stopped goes on where it was.
+draws. What is recorded is not measured again; a run that was stopped goes on where it was, and one that is asked for
+more updates where it ended.
 """
 
 import argparse
 import json
+import os
+import platform
 import shlex
 import statistics
 import sys
@@ -24,11 +27,13 @@ import torch
 from over_seeds import RESULTS, run
 
 from lightning_gans import __version__
+from lightning_gans.checkpoint import read_checkpoint
 from lightning_gans.files import atomic_path
 from lightning_gans.metrics import Score, read_scores
 from lightning_gans.runs import SCORES, is_finished, versions
 
 ERROR = "classification_error"
+LAST = "checkpoints/last.ckpt"
 UPDATES_PER_EPOCH = 600
 IMAGES = 10_000
 PUBLISHED = {20: (1677, 452, 1134, 445), 50: (221, 136, 142, 96), 100: (93, 6.5, 86, 5.6), 200: (90, 4.2, 81, 4.3)}
@@ -68,10 +73,11 @@ def main() -> None:
 def one_run(options: argparse.Namespace, labels: int, label_seed: int, seed: int) -> dict[str, Any]:
     """Train one model, unless that is done, and test it."""
     place = experiment(options, labels, label_seed, seed)
-    finished = [folder for folder in versions(place) if is_finished(folder)]
     started, seconds = time.perf_counter(), None
-    if not finished:
-        begun = [folder for folder in versions(place) if (folder / "checkpoints" / "last.ckpt").is_file()]
+    if trained(place, options.max_steps) is None:
+        begun = [folder for folder in versions(place) if (folder / LAST).is_file()]
+        if begun and steps_of(begun[-1]) > options.max_steps:
+            sys.exit(f"{begun[-1]} has been trained for longer than {options.max_steps} updates; give other --runs")
         run(
             "fit",
             *("--config", f"conf/semi_supervised_mnist_{labels}.yaml", "--runs", options.runs),
@@ -83,10 +89,13 @@ def one_run(options: argparse.Namespace, labels: int, label_seed: int, seed: int
         )
         # of a run that went on, the time of its last session says nothing
         seconds = None if begun else round(time.perf_counter() - started, 1)
-    folder = versions(place)[-1]
-    run("test", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt"))
-    found = [score for score in read_scores(folder / SCORES) if score.metric == ERROR]
-    tested = {str(score.protocol["weights"]): score for score in found if score.protocol["split"] == "test"}
+    folder = trained(place, options.max_steps)
+    if folder is None:
+        sys.exit(f"the run in {place} was stopped; the same command goes on with it")
+    run("test", "--ckpt_path", str(folder / LAST))
+    # a run that goes on where a shorter one was finished is a new version
+    found = [score for version in versions(place) if (version / SCORES).is_file() for score in scores_of(version)]
+    tested = {str(s.protocol["weights"]): s for s in scores_of(folder) if s.protocol["split"] == "test"}
     return {
         "labels": labels,
         "label_seed": label_seed,
@@ -99,13 +108,15 @@ def one_run(options: argparse.Namespace, labels: int, label_seed: int, seed: int
         "cpu_threads": torch.get_num_threads(),
         "protocol": tested["ema"].protocol,
         "command": command(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
+        + (torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"),
     }
 
 
 def ensemble(options: argparse.Namespace, labels: int, label_seed: int) -> dict[str, Any]:
     """Test the runs of one choice of labels together."""
     places = [experiment(options, labels, label_seed, seed) for seed in options.seeds]
-    checkpoints = [str(versions(place)[-1] / "checkpoints" / "last.ckpt") for place in places]
+    checkpoints = [str(folder / LAST) for place in places if (folder := trained(place, options.max_steps))]
     out = Path(options.runs) / f"ensemble_{labels}_labels_{label_seed}"
     run("ensemble", *checkpoints, "--out", str(out))
     joint = read_scores(out / SCORES)[-1]
@@ -121,8 +132,22 @@ def ensemble(options: argparse.Namespace, labels: int, label_seed: int) -> dict[
 
 
 def experiment(options: argparse.Namespace, labels: int, label_seed: int, seed: int) -> Path:
-    name = f"semi_supervised_mnist_{labels}_choice{label_seed}_seed{seed}_{options.max_steps}"
-    return Path(options.runs) / name
+    return Path(options.runs) / f"semi_supervised_mnist_{labels}_choice{label_seed}_seed{seed}"
+
+
+def steps_of(folder: Path) -> int:
+    """Updates behind a run's last checkpoint."""
+    return read_checkpoint(folder / LAST)["lightning_gans"]["step"]
+
+
+def trained(place: Path, steps: int) -> Path | None:
+    """The version that was trained for so many updates to its end, None if there is none."""
+    finished = [folder for folder in versions(place) if is_finished(folder) and (folder / LAST).is_file()]
+    return next((folder for folder in finished if steps_of(folder) == steps), None)
+
+
+def scores_of(folder: Path) -> list[Score]:
+    return [score for score in read_scores(folder / SCORES) if score.metric == ERROR]
 
 
 def command() -> str:

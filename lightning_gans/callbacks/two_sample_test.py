@@ -20,7 +20,7 @@ from lightning_gans.runs import SCORES, run_folder
 class TwoSampleTestPanel(Panel):
     """Tests held-out real samples against as many generated ones, by MMD with permutations.
 
-    Measured at every validation and in `test`, for any objective, on real samples of that split:
+    Measured at every validation and in `test`, for any objective that generates samples, on real samples of that split:
 
     - two_sample_test/p_value: how often labels "real" and "generated" dealt out at random look at least as
       different, in (0, 1]; small for samples that are told apart. With enough samples any generator is;

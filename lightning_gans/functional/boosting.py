@@ -147,7 +147,11 @@ def conservative_weights(ratios: Tensor, beta: float) -> DataWeights:
     count = torch.arange(1, size + 1, dtype=torch.float64, device=h.device)
     # Σ_{i <= I} (1 - λ (1 - β) h_(i)) = N β, for as many I as have a positive weight under their own λ
     candidates = (count - size * beta) / ((1 - beta) * ordered.cumsum(0)).clamp_min(torch.finfo(torch.float64).tiny)
-    multiplier = candidates[int((candidates * (1 - beta) * ordered < 1).nonzero().max())]
+    last = int((candidates * (1 - beta) * ordered < 1).nonzero().max())
+    multiplier = candidates[last]
+    if last + 1 < size:
+        # the next point has no weight, which says most where the first I alone have all of it (I = N β: any λ does)
+        multiplier = torch.maximum(multiplier, 1 / ((1 - beta) * ordered[last + 1]))
     weights = (1 - multiplier * (1 - beta) * h).clamp_min(0) / (size * beta)
     return DataWeights(weights / weights.sum(), float(multiplier))
 

@@ -140,6 +140,15 @@ def test_the_mixture_is_exact_from_the_threshold_on(h, above):
     assert boosting.conservative_weights(h, beta).weights.tolist() == pytest.approx(found.weights.tolist(), abs=1e-6)
 
 
+@pytest.mark.parametrize("hardly", [1e-45, 1e-12, 1e-3])
+def test_all_weight_goes_to_points_that_are_hardly_generated_where_they_are_just_the_share_asked_for(hardly):
+    # any λ from 1 on that leaves them their weight solves it: three of twelve points are a share β of 1/4
+    h = t(0, 0, hardly, *[4 / 3] * 9)
+    found = boosting.conservative_weights(h / h.mean(), 0.25)
+    assert 1 - 1e-9 <= found.multiplier < 1 + 1e-3
+    assert found.weights.tolist() == pytest.approx([1 / 3] * 3 + [0] * 9, abs=1e-3)
+
+
 @settings(deadline=None, max_examples=60)
 @given(h=ratios.filter(lambda h: float(h.sum()) > 0 and float(h.max()) > 1.5 * float(h.mean())))
 def test_below_the_threshold_no_mixture_is_exact(h):

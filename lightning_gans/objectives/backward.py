@@ -14,9 +14,8 @@ OF_THE_MODULE = ("backward", "manual_backward", *HOOKS)
 def somebody_listens(module: LightningModule) -> bool:
     """Whether anything but the gradients depends on a backward being Lightning's.
 
-    Lightning's ``manual_backward`` first and last asks every callback, and a profiler about each. With a command
-    line's twenty callbacks that takes a third of a millisecond in each step, and mostly nobody has anything to say;
-    ``loss.backward()`` then does the same.
+    Lightning's ``manual_backward`` first and last asks every callback, and a profiler about each. The command line
+    has twenty callbacks, of which mostly none has anything to say; ``loss.backward()`` then does the same.
     """
     trainer: Any = module.trainer
     strategy = trainer.strategy

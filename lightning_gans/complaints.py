@@ -24,7 +24,7 @@ _LISTS = re.compile(r"(?:list|Sequence|Iterable)\[(\w+\.[\w.]+)\]")
 _TYPED = re.compile(r"NestedArg\(key='([^']*)'")
 # a network or an optimizer, which is built later: its class is named behind what is wrong with it
 _BUILT_LATER = re.compile(
-    r"^( *)(?:- )?Type collections\.abc\.Callable.* callable class: ((?:.|\n)*?)\. Got value: (Namespace\(.*)$", re.M
+    r"^([ -]*)Type collections\.abc\.Callable.* callable class: ((?:.|\n)*?)\. Got value: (Namespace\(.*)$", re.M
 )
 
 
@@ -100,7 +100,8 @@ def complaints(message: str) -> list[Complaint]:
 
 
 def _named_first(found: re.Match[str]) -> str:
-    indent, what, value = found.groups()
+    bullet, what, value = found.groups()
+    indent = " " * len(bullet)
     name = re.search(r"class_path='([^']+)'", value)
     return f"{indent}Problem with given class_path '{name[1] if name else '?'}':\n{indent} {what}"
 

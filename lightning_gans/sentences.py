@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from lightning_gans.complaints import Complaint, complaints, short
 
 FORM = "{class_path: NAME, init_args: {…}}"
-_FEW = 20
+_FEW, _FEW_KEYS = 20, 10
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -46,7 +46,7 @@ def _unknown_key(complaint: Complaint) -> str | None:
     key = re.sub(r"\.(class_path|init_args)\b.*", "", match[1])
     keys, all_known = _arguments(complaint.owner)
     takes = f"; {short(complaint.owner)} takes {', '.join(keys) or 'no arguments'}"
-    hint = nearest(key, [*keys, "class_path", "init_args"]) or (takes if all_known and len(keys) <= _FEW else "")
+    hint = nearest(key, [*keys, "class_path", "init_args"]) or (takes if all_known and len(keys) <= _FEW_KEYS else "")
     place = complaint.place_of(".".join((*complaint.path[complaint.depth :], key)), quote="'")
     return f"unknown key {place}{hint}"
 
@@ -58,6 +58,10 @@ def _unknown_class(complaint: Complaint, names: Collection[str]) -> str | None:
             return f"{complaint.owner} in {complaint.where} cannot be imported: {complaint.what}"
         beside = dir(pydoc.locate(module)) if match[1] else []
         return _not_there(complaint.owner, complaint.where, _subclasses(complaint.base), beside)
+    if match := re.search(r"callable class: module '([^']+)' has no attribute '([^']+)'", complaint.what):
+        return _not_there(f"{match[1]}.{match[2]}", complaint.whole, [], dir(pydoc.locate(match[1])))
+    if match := re.match(r"Expected '([^']+)' to be a subclass of <class '([^']+)'>", complaint.what):
+        return f"'{match[1]}' in {complaint.where} is a class that does not fit there; it takes a kind of {match[2]}"
     if match := re.match(r"Import path (\S+) does not correspond to a subclass", complaint.what):
         return _not_there(match[1], complaint.whole, _subclasses(complaint.base), exists=True)
     match = re.match(r"Expected a dot import path string: (\S+)", complaint.what)
@@ -109,13 +113,18 @@ def _kind(complaint: Complaint) -> str | None:
 
 
 def _arguments(class_path: str) -> tuple[list[str], bool]:
-    """The arguments of a class, and whether it takes no others."""
-    try:
-        parameters = inspect.signature(pydoc.locate(class_path)).parameters.values()  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return [], False  # no class, or one written in another language
-    open_ended = any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters)
-    return [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)], not open_ended
+    """The arguments of a class, those that it hands on to its parents too, and whether it takes no others."""
+    cls = pydoc.locate(class_path)
+    names: dict[str, None] = {}
+    for kind in inspect.getmro(cls) if isinstance(cls, type) else (cls,):
+        try:
+            parameters = inspect.signature(kind).parameters.values()  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            break  # no class, or one written in another language
+        names |= {p.name: None for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        if not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters):
+            return list(names), True
+    return list(names), False
 
 
 def _subclasses(class_path: str) -> list[str]:

@@ -78,6 +78,24 @@ CASES = {
         ["--model.generator_optimizer", '{"class_path": "torch.optim.Adm"}'],
         "'torch.optim.Adm' in model.generator_optimizer is no known class; did you mean 'Adam'?",
     ),
+    "a misspelt schedule": (
+        ["--model.generator_schedule", "torch.optim.lr_scheduler.LinearL"],
+        "'torch.optim.lr_scheduler.LinearL' in model.generator_schedule is no known class; did you mean 'LinearLR'?",
+    ),
+    "an optimizer for a schedule": (
+        ["--model.generator_schedule", "torch.optim.Adam"],
+        "'torch.optim.Adam' in model.generator_schedule is a class that does not fit there; it takes a kind of "
+        "LRScheduler",
+    ),
+    "a schedule for an optimizer": (
+        ["--model.generator_optimizer", "torch.optim.lr_scheduler.LinearLR"],
+        "'torch.optim.lr_scheduler.LinearLR' in model.generator_optimizer is a class that does not fit there; it takes "
+        "a kind of Optimizer",
+    ),
+    "a misspelt argument of the class's parent": (
+        ["--model.generator_schedul", "LinearLR"],
+        "unknown key 'model.generator_schedul'; did you mean 'generator_schedule'?",
+    ),
     "a class of Python's": (
         ["--trainer.callbacks", '[{"class_path": "collections.OrderedDict"}]'],
         "'collections.OrderedDict' in trainer.callbacks is a class that does not fit there",

@@ -16,7 +16,7 @@ from lightning_gans.networks import Discriminator, ExponentialMovingAverage, Gen
 from lightning_gans.networks.modes import evaluation_mode
 from lightning_gans.objectives.game import Game, Weights
 from lightning_gans.objectives.instance_noise import InstanceNoise
-from lightning_gans.objectives.players import ALTERNATING, OptimizerFactory, Player, Updates
+from lightning_gans.objectives.players import ALTERNATING, OptimizerFactory, Player, ScheduleFactory, Updates
 from lightning_gans.objectives.regularisers import Regulariser, Shown
 from lightning_gans.randomness import keyed_generator
 
@@ -39,6 +39,9 @@ class Adversarial(Game):
         instance_noise: Noise on everything that the discriminator is shown in training; null for none.
         discriminator_regularisers: What restrains the discriminator: SpectralNorm, R1, GradientPenalty, together
             or alone; null for nothing.
+        generator_schedule: Makes the schedule of the generator's learning rate from its optimizer; it moves on once for
+            each update of the generator. Null for a rate that stays.
+        discriminator_schedule: The same for the discriminator; it too is counted in the generator's updates.
         seed: Key of all latent draws (set from seed_everything on the command line).
     """
 
@@ -53,6 +56,8 @@ class Adversarial(Game):
         ema_decay: float | None = None,
         instance_noise: InstanceNoise | None = None,
         discriminator_regularisers: list[Regulariser] | None = None,
+        generator_schedule: ScheduleFactory | None = None,
+        discriminator_schedule: ScheduleFactory | None = None,
         seed: int = 0,
     ):
         super().__init__(updates, seed)
@@ -69,6 +74,8 @@ class Adversarial(Game):
         self.average = None if ema_decay is None else ExponentialMovingAverage(self.generator, ema_decay)
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
+        self.generator_schedule = generator_schedule
+        self.discriminator_schedule = discriminator_schedule
         self.instance_noise = instance_noise
         self.discriminator_regularisers = discriminator_regularisers or []
         for regulariser in self.discriminator_regularisers:
@@ -113,6 +120,7 @@ class Adversarial(Game):
                 self._discriminator_turn,
                 self.discriminator_optimizer,
                 updates.discriminator_clip_norm,
+                self.discriminator_schedule,
             ),
             Player(
                 "generator",
@@ -120,6 +128,7 @@ class Adversarial(Game):
                 self._generator_turn,
                 self.generator_optimizer,
                 updates.generator_clip_norm,
+                self.generator_schedule,
             ),
         )
 

@@ -16,6 +16,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 import lightning_gans
 from lightning_gans.errors import InputError
@@ -61,6 +62,8 @@ class Game(LightningModule, ABC):
         self._generators: KeyedGenerators | None = None
         self._clock: int | Tensor = 0
         self._players: tuple[Player, ...]
+        # of the players whose learning rates change, by name
+        self._schedules: dict[str, LRScheduler] = {}
         self._means = RunningMeans()
         self._losses = LossWatch()
         self._heard = True
@@ -126,11 +129,17 @@ class Game(LightningModule, ABC):
         """Real batches that one training step consumes; the data module delivers them together."""
         return self.updates.discriminator_steps * self.updates.accumulate
 
-    def configure_optimizers(self) -> tuple[Optimizer, ...]:
-        """One optimizer for each player, each parameter in exactly one of them."""
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
+        """One optimizer for each player, each parameter in exactly one of them, and the schedules of their rates."""
         self._players = self.players()
         require_one_owner(self, self._players)
-        return tuple(player.make_optimizer() for player in self._players)
+        optimizers = [player.make_optimizer() for player in self._players]
+        schedules = {
+            player.name: player.make_schedule(optimizer)
+            for player, optimizer in zip(self._players, optimizers, strict=True)
+        }
+        self._schedules = {name: schedule for name, schedule in schedules.items() if schedule is not None}
+        return optimizers, list(self._schedules.values())
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """One round of the game."""
@@ -141,6 +150,8 @@ class Game(LightningModule, ABC):
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and self.global_step % every == 0:
             self._log_means()
+        for schedule in self._schedules.values():
+            schedule.step()
 
     def play_round(
         self, batch: dict[str, Tensor], step: int | Tensor, generators: KeyedGenerators | None = None
@@ -190,11 +201,15 @@ class Game(LightningModule, ABC):
                 closure()
             work()
 
+        own = vars(optimizer).get("step")  # a schedule's, which counts
         optimizer.step = step  # type: ignore[method-assign,assignment]
         try:
             wrapped.step()
         finally:
-            del optimizer.step
+            if own is None:
+                del optimizer.step
+            else:
+                optimizer.step = own  # type: ignore[method-assign]
 
     def _find_gradient(self, player: Player, batches: tuple[Tensor, ...], turn: tuple[str, int]) -> Tensor:
         """Leave the gradient of a player's loss in its parameters; return the loss. Both are means over ranks."""
@@ -241,6 +256,11 @@ class Game(LightningModule, ABC):
         """Each player's optimizer, without what Lightning wraps around it."""
         return [self._wrapped(player).optimizer for player in self._players]
 
+    @property
+    def scheduled_optimizers(self) -> list[Optimizer]:
+        """Those of them whose learning rates change from round to round."""
+        return [schedule.optimizer for schedule in self._schedules.values()]
+
     def _wrapped(self, player: Player) -> LightningOptimizer:
         optimizers = self.optimizers()
         found = optimizers[self._players.index(player)] if isinstance(optimizers, list) else optimizers
@@ -263,6 +283,8 @@ class Game(LightningModule, ABC):
         self._means.forget()
         if self.trainer.world_size > 1:
             means = dict(zip(means, average_over_ranks(list(means.values())), strict=True))
+        for name, schedule in self._schedules.items():
+            means[f"train/learning_rate/{name}"] = torch.tensor(float(schedule.get_last_lr()[0]))
         self.notice(means)
         # Lightning takes a metric called "step" as the loggers' axis, which then is the game's clock
         self.log_dict(means | {"step": torch.tensor(float(self.global_step))})

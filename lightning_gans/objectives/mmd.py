@@ -26,7 +26,7 @@ from lightning_gans.latent import Latent, LatentSpec
 from lightning_gans.networks import Discriminator, Generator
 from lightning_gans.networks.critics import FeatureCritic
 from lightning_gans.objectives.adversarial import Adversarial
-from lightning_gans.objectives.players import ALTERNATING, OptimizerFactory, Player, Updates
+from lightning_gans.objectives.players import ALTERNATING, OptimizerFactory, Player, ScheduleFactory, Updates
 from lightning_gans.objectives.regularisers import GradientRegulariser
 from lightning_gans.objectives.witness import WitnessFunction
 from lightning_gans.precision import full_precision
@@ -47,6 +47,8 @@ class GMMN(Adversarial):
             the paper, and what its authors use); "squared" the unbiased MMD².
         updates: Only `accumulate` and `generator_clip_norm` mean something here.
         ema_decay: Decay of the generator's exponential moving average, used for samples and scores; null for none.
+        generator_schedule: Makes the schedule of the generator's learning rate from its optimizer; null for a rate that
+            stays.
         seed: Key of all latent draws (set from seed_everything on the command line).
     """
 
@@ -59,6 +61,7 @@ class GMMN(Adversarial):
         loss: Literal["root", "squared"] = "root",
         updates: Updates = ALTERNATING,
         ema_decay: float | None = None,
+        generator_schedule: ScheduleFactory | None = None,
         seed: int = 0,
     ):
         if updates.discriminator_steps > 1 or updates.simultaneous or updates.discriminator_clip_norm is not None:
@@ -75,6 +78,7 @@ class GMMN(Adversarial):
             discriminator_optimizer=generator_optimizer,  # never asked for: see players
             updates=updates,
             ema_decay=ema_decay,
+            generator_schedule=generator_schedule,
             seed=seed,
         )
         self.kernel = kernel

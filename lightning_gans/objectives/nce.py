@@ -31,7 +31,7 @@ from lightning_gans.functional import nce
 from lightning_gans.latent import Noise
 from lightning_gans.networks import ExponentialMovingAverage, NoiseDistribution, UnnormalisedModel
 from lightning_gans.objectives.game import Game, Weights
-from lightning_gans.objectives.players import OptimizerFactory, Player
+from lightning_gans.objectives.players import OptimizerFactory, Player, ScheduleFactory
 
 
 class NCE(Game):
@@ -45,6 +45,7 @@ class NCE(Game):
         ema_decay: Decay of an exponential moving average of the model's parameters, which is what is measured;
             null for none.
         clip_norm: Largest norm of the model's gradient; null for no limit.
+        density_schedule: Makes the schedule of its learning rate from its optimizer; null for a rate that stays.
         seed: Key of all noise drawn (set from seed_everything on the command line).
     """
 
@@ -56,6 +57,7 @@ class NCE(Game):
         noise_ratio: float = 1.0,
         ema_decay: float | None = None,
         clip_norm: float | None = None,
+        density_schedule: ScheduleFactory | None = None,
         seed: int = 0,
     ):
         super().__init__(seed=seed)
@@ -73,6 +75,7 @@ class NCE(Game):
         self.density = density
         self.noise = noise
         self.density_optimizer = density_optimizer
+        self.density_schedule = density_schedule
         self.noise_ratio = noise_ratio
         self.clip_norm = clip_norm
         self.average = None if ema_decay is None else ExponentialMovingAverage(density, ema_decay)
@@ -81,7 +84,16 @@ class NCE(Game):
 
     def players(self) -> tuple[Player, ...]:
         """The model, alone: the noise does not answer."""
-        return (Player("density", (self.density,), self.classification_loss, self.density_optimizer, self.clip_norm),)
+        return (
+            Player(
+                "density",
+                (self.density,),
+                self.classification_loss,
+                self.density_optimizer,
+                self.clip_norm,
+                self.density_schedule,
+            ),
+        )
 
     def real(self, batch: dict[str, Tensor]) -> Tensor:
         """The batch's points, (B, d)."""

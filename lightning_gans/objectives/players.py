@@ -7,10 +7,12 @@ from functools import cached_property
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_gans.errors import InputError
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+ScheduleFactory = Callable[[Optimizer], LRScheduler]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +25,7 @@ class Player:
         loss: What it minimises: a batch of real samples to a scalar, the opponents' parameters being frozen.
         optimizer: Makes its optimizer from its parameters.
         clip_norm: Largest gradient norm, None for unlimited.
+        schedule: Makes the schedule of its learning rate, None for a rate that stays.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Player:
     loss: Callable[[Tensor], Tensor]
     optimizer: OptimizerFactory
     clip_norm: float | None = None
+    schedule: ScheduleFactory | None = None
 
     @cached_property
     def parameters(self) -> list[nn.Parameter]:
@@ -46,6 +50,29 @@ class Player:
             return self.optimizer(self.parameters)
         except (TypeError, ValueError) as error:
             raise InputError(f"model.{self.name}_optimizer cannot be made: {error}") from error
+
+    def make_schedule(self, optimizer: Optimizer) -> LRScheduler | None:
+        """The schedule of this player's learning rate, None if there is none.
+
+        Args:
+            optimizer: The player's optimizer, which the schedule changes.
+
+        Raises:
+            InputError: If its factory refuses its arguments, or it is one that follows a score.
+        """
+        if self.schedule is None:
+            return None
+        try:
+            schedule = self.schedule(optimizer)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"model.{self.name}_schedule cannot be made: {error}") from error
+        if isinstance(schedule, ReduceLROnPlateau):
+            raise InputError(
+                f"model.{self.name}_schedule is ReduceLROnPlateau, which waits for a score to stop improving, but no "
+                "loss of a game says that; take a schedule that counts updates, such as "
+                "torch.optim.lr_scheduler.LinearLR"
+            )
+        return schedule
 
 
 @dataclass(frozen=True)

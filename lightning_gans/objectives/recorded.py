@@ -4,8 +4,9 @@ The networks of MNIST's size keep a GPU busy for microseconds at a time, and sta
 much: a round of a game is some hundreds of them, launched one by one. A CUDA graph launches all of them at once
 (both players' gradients and optimizers, latents, moving averages, sums for the log). What a recording must not contain
 is anything that changes outside of tensors, so each replay is preceded by what does: the batch is copied to where the
-recorded round reads it, the clock is set, and the generators of random numbers get the keys of the step. The numbers
-are those of a round that is not recorded.
+recorded round reads it, the clock is set, the generators of random numbers get the keys of the step, and learning rates
+that follow a schedule are written to where the optimizers read them. The numbers are those of a round that is not
+recorded.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
@@ -79,11 +80,19 @@ class _Kind:
     names: tuple[str, ...] = ()
 
 
+@dataclass
+class _Rate:
+    """A learning rate that follows a schedule: the group of parameters it is for, and where recordings read it."""
+
+    group: dict[str, Any]
+    tensor: Tensor
+
+
 class RecordedRounds:
     """Plays the rounds of a game: the first ones in the ordinary way, and then by replaying a recording of one.
 
     Rounds differ in kind where Python decides something: whether a lazy regulariser is due (`Game.kind_of_round`), the
-    shape of the batch, the learning rates. Each kind has a recording of its own.
+    shape of the batch, learning rates without a schedule. Each kind has a recording of its own.
 
     Args:
         game: The game, once its training has started.
@@ -98,6 +107,12 @@ class RecordedRounds:
         self._make = recording
         self._kinds: dict[Hashable, _Kind] = {}
         self._clock = torch.zeros((), dtype=torch.long, device=game.device)
+        self._rates = [
+            _Rate(group, torch.zeros((), device=game.device))
+            for optimizer in game.scheduled_optimizers
+            for group in optimizer.param_groups
+            if "capturable" in group  # the others take a number alone
+        ]
         self.refused: str | None = None
 
     def play(self, batch: dict[str, Tensor], step: int) -> None:
@@ -121,6 +136,8 @@ class RecordedRounds:
                 return
         if kind.ready:
             self._clock.fill_(step)
+            for rate in self._rates:
+                rate.tensor.fill_(rate.group["lr"])
             for name, values in batch.items():
                 kind.batch[name].copy_(values, non_blocking=True)
             self._game.tick(kind.recording.replay)
@@ -135,7 +152,9 @@ class RecordedRounds:
 
     def _kind(self, batch: dict[str, Tensor], step: int) -> _Kind:
         shapes = tuple((name, values.shape, values.dtype) for name, values in batch.items())
-        rates = tuple(group["lr"] for optimizer in self._game.raw_optimizers() for group in optimizer.param_groups)
+        written = [id(rate.group) for rate in self._rates]
+        groups = [group for optimizer in self._game.raw_optimizers() for group in optimizer.param_groups]
+        rates = tuple(group["lr"] for group in groups if id(group) not in written)
         key = (self._game.kind_of_round(step), shapes, rates)
         if key not in self._kinds:
             if len(self._kinds) == MOST_KINDS:
@@ -152,11 +171,16 @@ class RecordedRounds:
         def play() -> None:
             kind.names = self._game.play_round(kind.batch, self._clock, kind.generators)
 
+        numbers = [rate.group["lr"] for rate in self._rates]
+        for rate in self._rates:
+            rate.group["lr"] = rate.tensor
         try:
             kind.recording.record(play, kind.generators.all)
         finally:
             # what was recorded has not happened
             self._game.take_back(kind.names)
+            for rate, number in zip(self._rates, numbers, strict=True):
+                rate.group["lr"] = number
         kind.generators.rekey(self._game.global_step)
         kind.ready = True
 

@@ -73,7 +73,7 @@ def test_components_stay_finished():
 def test_the_classifier_is_the_only_player():
     module = mixture()
     assert [player.name for player in module.players()] == ["discriminator"]
-    (optimizer,) = module.configure_optimizers()
+    (optimizer,), _ = module.configure_optimizers()
     own = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert own == {id(p) for p in module.discriminator.parameters()}
 

@@ -1,0 +1,171 @@
+"""Learning rates that change in training: their values, who follows them, and what a checkpoint knows of them."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch.optim import SGD, Adam
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, ReduceLROnPlateau, StepLR
+
+from lightning_gans.data import CorrelatedGaussian
+from lightning_gans.errors import InputError
+from lightning_gans.functional.kernels import RBFMixture
+from lightning_gans.networks import GaussianNoise, UnnormalisedGaussian
+from lightning_gans.objectives import GAN, GMMN, NCE, Updates
+from lightning_gans.objectives.recorded import REHEARSALS
+from tests.objectives.games import TinyGenerator, all_equal, build, latent_spec, loader, play, state_of
+from tests.objectives.test_recorded import Recorder
+
+RATE, STEPS = 0.1, 10
+TO_ZERO = partial(LinearLR, start_factor=1.0, end_factor=0.0, total_iters=STEPS)
+HALVED = partial(StepLR, step_size=3, gamma=0.5)
+
+
+class Rates(Callback):
+    """The learning rates with which each round is played, and what is logged of them."""
+
+    def __init__(self) -> None:
+        self.used: list[list[float]] = []
+        self.logged: list[dict[str, float]] = []
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        self.used.append([optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers])
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self.logged.append({name: value.item() for name, value in trainer.callback_metrics.items() if "rate" in name})
+
+
+def descending(**options: Any) -> GAN:
+    sgd = partial(SGD, lr=RATE)
+    return build(GAN, generator_optimizer=sgd, discriminator_optimizer=sgd, **options)
+
+
+def test_each_player_follows_its_own_schedule() -> None:
+    rates = Rates()
+    module = descending(generator_schedule=TO_ZERO, discriminator_schedule=HALVED)
+    play(module, STEPS, data=loader(8, 4), callbacks=[rates], log_every_n_steps=1)
+    expected = [[RATE * 0.5 ** (step // 3), RATE * (1 - step / STEPS)] for step in range(STEPS)]
+    assert torch.tensor(rates.used) == pytest.approx(torch.tensor(expected), rel=1e-6)
+    # what is logged of a round is what it was played with
+    for (discriminator, generator), logged in zip(rates.used, rates.logged, strict=True):
+        assert logged["train/learning_rate/discriminator"] == pytest.approx(discriminator)
+        assert logged["train/learning_rate/generator"] == pytest.approx(generator)
+
+
+def test_a_player_without_a_schedule_keeps_its_rate_and_nothing_is_logged_of_it() -> None:
+    rates = Rates()
+    play(descending(generator_schedule=TO_ZERO), 4, data=loader(8, 4), callbacks=[rates], log_every_n_steps=1)
+    assert [discriminator for discriminator, _ in rates.used] == [RATE] * 4
+    assert set(rates.logged[-1]) == {"train/learning_rate/generator"}
+
+
+def test_a_schedule_counts_the_generators_updates_whoever_it_is_for() -> None:
+    rates = Rates()
+    module = descending(discriminator_schedule=TO_ZERO, updates=Updates(discriminator_steps=3))
+    play(module, 4, data=loader(24, 4), callbacks=[rates])
+    assert [discriminator for discriminator, _ in rates.used] == pytest.approx([0.1, 0.09, 0.08, 0.07])
+
+
+def test_at_a_rate_of_zero_nobody_moves() -> None:
+    frozen = partial(LinearLR, start_factor=1.0, end_factor=0.0, total_iters=2)
+    states = []
+    for steps in (2, 6):
+        module = descending(generator_schedule=frozen, discriminator_schedule=frozen)
+        play(module, steps, data=loader(8, 4))
+        states.append(state_of(module))
+    moved = descending()
+    play(moved, 2, data=loader(8, 4))
+    assert all_equal(states[0].values(), states[1].values())
+    assert not all_equal(states[0].values(), state_of(moved).values())
+
+
+@pytest.mark.parametrize("schedule", [TO_ZERO, partial(CosineAnnealingLR, T_max=STEPS), HALVED])
+def test_a_resumed_run_goes_on_with_the_rates_of_one_that_was_not_stopped(tmp_path: Path, schedule: Any) -> None:
+    def make() -> GAN:
+        adam = partial(Adam, lr=RATE)
+        schedules = {"generator_schedule": schedule, "discriminator_schedule": schedule}
+        return build(GAN, generator_optimizer=adam, discriminator_optimizer=adam, **schedules)
+
+    whole, rates = make(), Rates()
+    play(whole, STEPS, data=loader(8, 1), max_epochs=-1, callbacks=[rates])
+    half = make()
+    trainer = play(half, 4, data=loader(8, 1), max_epochs=-1)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    resumed, others = make(), Rates()
+    play(
+        resumed,
+        STEPS,
+        data=loader(8, 1),
+        max_epochs=-1,
+        callbacks=[others],
+        checkpoint=tmp_path / "half.ckpt",
+    )
+    assert others.used == rates.used[4:]
+    assert all_equal(state_of(whole).values(), state_of(resumed).values())
+
+
+@pytest.mark.parametrize("simultaneous", [False, True])
+def test_a_recorded_game_follows_its_schedules(simultaneous: bool) -> None:
+    def make() -> GAN:
+        adam = partial(Adam, lr=RATE, fused=True)
+        return build(
+            GAN,
+            generator_optimizer=adam,
+            discriminator_optimizer=adam,
+            generator_schedule=TO_ZERO,
+            updates=Updates(simultaneous=simultaneous),
+        )
+
+    plain, rates = make(), Rates()
+    play(plain, STEPS, data=loader(8, 4), callbacks=[rates])
+    recorder, others = Recorder(), Rates()
+    recorded = make()
+    trainer = play(recorded, STEPS, data=loader(8, 4), callbacks=[recorder, others])
+    assert recorder.replays == STEPS - REHEARSALS
+    assert len(recorder.tapes) == 1
+    assert others.used == rates.used
+    assert all(isinstance(group["lr"], float) for o in trainer.optimizers for group in o.param_groups)
+    one, two = state_of(plain), state_of(recorded)
+    for name in one:  # a recording reads the rates in float32
+        torch.testing.assert_close(one[name], two[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_recording_by_an_optimizer_that_takes_numbers_alone_is_refused_where_they_change() -> None:
+    module = descending(generator_schedule=TO_ZERO)
+    recorder = Recorder()
+    with pytest.warns(UserWarning, match="not as CUDA graphs: the learning rates"):
+        play(module, STEPS, data=loader(8, 4), callbacks=[recorder])
+    plain = descending(generator_schedule=TO_ZERO)
+    play(plain, STEPS, data=loader(8, 4))
+    assert recorder.replays == 0
+    assert all_equal(state_of(plain).values(), state_of(module).values())
+
+
+def test_games_of_one_player_have_schedules_too() -> None:
+    torch.manual_seed(0)
+    sgd = partial(SGD, lr=RATE)
+    rates = Rates()
+    gmmn = GMMN(TinyGenerator, latent_spec(), sgd, kernel=RBFMixture([2.0]), generator_schedule=TO_ZERO)
+    play(gmmn, 3, data=loader(8, 4), callbacks=[rates])
+    assert [rate for (rate,) in rates.used] == pytest.approx([0.1, 0.09, 0.08])
+    rates = Rates()
+    nce = NCE(UnnormalisedGaussian(2), GaussianNoise(2), sgd, density_schedule=TO_ZERO)
+    data = CorrelatedGaussian(dim=2, eigenvalues=(0.5, 2.0), train_size=300, evaluation_size=100, batch_size=50)
+    Trainer(
+        max_steps=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, limit_val_batches=0, use_distributed_sampler=False, callbacks=[rates],
+    ).fit(nce, data)  # fmt: skip
+    assert [rate for (rate,) in rates.used] == pytest.approx([0.1, 0.09, 0.08])
+
+
+def test_a_schedule_that_waits_for_a_score_is_refused() -> None:
+    with pytest.raises(InputError, match="generator_schedule is ReduceLROnPlateau, which waits for a score"):
+        descending(generator_schedule=ReduceLROnPlateau).configure_optimizers()
+
+
+def test_a_schedule_that_cannot_be_made_says_whose_it_is() -> None:
+    with pytest.raises(InputError, match="discriminator_schedule cannot be made: Starting multiplicative factor"):
+        descending(discriminator_schedule=partial(LinearLR, start_factor=2.0)).configure_optimizers()

@@ -134,10 +134,17 @@ def test_the_activation_follows_every_hidden_layer(name: str) -> None:
         assert [isinstance(layer, kind) for layer in layers[:4]] == [False, True, False, True]
 
 
-def test_the_slope_that_other_heads_take_over_is_that_of_its_leaky_relus() -> None:
-    discriminator: Discriminator = FullyConnectedDiscriminator([2], [4])
+@pytest.mark.parametrize("options", [{}, {"slope": 0.3}])
+def test_the_slope_that_other_heads_take_over_is_that_of_its_leaky_relus(options: dict[str, float]) -> None:
+    discriminator: Discriminator = FullyConnectedDiscriminator([2], [4, 4], **options)
     slopes = {layer.negative_slope for layer in discriminator.modules() if isinstance(layer, nn.LeakyReLU)}
-    assert slopes == {discriminator.slope}
+    assert slopes == {discriminator.slope} == {options.get("slope", 0.01)}
+
+
+@pytest.mark.parametrize("slope", [-0.1, 1.0, math.nan])
+def test_a_slope_that_is_none_is_refused(slope: float) -> None:
+    with pytest.raises(InputError, match=f"slope is {slope}, but a leaky ReLU's must lie in"):
+        FullyConnectedDiscriminator([2], [4], slope=slope)
 
 
 @pytest.mark.parametrize(

@@ -88,9 +88,8 @@ class FullyConnectedDiscriminator(Discriminator):
         hidden: Widths of the hidden layers, the last of which are the features.
         activation: After every hidden layer.
         weight_std: Standard deviation of the initial weights; null for 1/√(fan in).
+        slope: Negative slope of the leaky ReLU, of other heads on the features too.
     """
-
-    slope = nn.LeakyReLU().negative_slope
 
     def __init__(
         self,
@@ -98,11 +97,15 @@ class FullyConnectedDiscriminator(Discriminator):
         hidden: list[int],
         activation: Activation = "leaky_relu",
         weight_std: float | None = None,
+        slope: float = 0.01,
     ):
         super().__init__()
+        if not 0 <= slope < 1:
+            raise InputError(f"slope is {slope}, but a leaky ReLU's must lie in [0, 1)")
+        self.slope = slope
         self.sample_shape = _shape(sample_shape)
         size = math.prod(sample_shape)
-        self.trunk = nn.Sequential(nn.Flatten(), *_hidden_layers(size, hidden, activation, batch_norm=False))
+        self.trunk = nn.Sequential(nn.Flatten(), *_hidden_layers(size, hidden, activation, slope=slope))
         self.feature_size = [size, *hidden][-1]
         self.head = nn.Linear(self.feature_size, 1)
         _initialise(self, weight_std)
@@ -149,14 +152,16 @@ def _shape(sample_shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(sample_shape)
 
 
-def _hidden_layers(size: int, hidden: Sequence[int], activation: str, batch_norm: bool) -> list[nn.Module]:
+def _hidden_layers(
+    size: int, hidden: Sequence[int], activation: str, batch_norm: bool = False, slope: float = 0.01
+) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for width in hidden:
         if width < 1:
             raise InputError(f"hidden is {list(hidden)}, but every layer must be 1 or wider")
         layers += [nn.Linear(size, width, bias=not batch_norm)]
         layers += [nn.BatchNorm1d(width)] if batch_norm else []
-        layers += [_ACTIVATIONS[activation]()]
+        layers += [nn.LeakyReLU(slope) if activation == "leaky_relu" else _ACTIVATIONS[activation]()]
         size = width
     return layers
 

@@ -51,7 +51,8 @@ ROOT = Path(__file__).parents[1]
 RECORD = Path(__file__).parent / "results" / "throughput.json"
 GAMES = {
     "infogan_mnist": ["conf/infogan_mnist_paper.yaml"],
-    "f_gan_mnist": ["conf/f_gan_kl_mnist.yaml", "conf/f_gan_mnist_quick.yaml"],
+    "f_gan_mnist": ["conf/f_gan_kl_mnist.yaml"],
+    "f_gan_mnist_quick": ["conf/f_gan_kl_mnist.yaml", "conf/f_gan_mnist_quick.yaml"],
     "gan_celeba": ["conf/gan_celeba.yaml"],
 }
 SIDES = ("fit", "fast", "compiled", "half", "bare", "fed")
@@ -188,7 +189,7 @@ def play(pipe: Connection, game: str, side: str, options: dict[str, Any], folder
 
 def arguments(game: str, side: str, options: dict[str, Any], folder: str) -> list[str]:
     found = ["fit", *(f"--config={config}" for config in GAMES[game]), f"--runs={folder}/{side}"]
-    if game != "f_gan_mnist":  # whose networks are fully connected
+    if not game.startswith("f_gan"):  # whose networks are fully connected
         found += [
             f"--model.init_args.{name}.init_args.width={options['width']}" for name in ("generator", "discriminator")
         ]
@@ -198,6 +199,8 @@ def arguments(game: str, side: str, options: dict[str, Any], folder: str) -> lis
         found += [f"--data.init_args.root={folder}", "--trainer.log_every_n_steps=100"]
     elif side == "half":
         found += ["--data.init_args.validation_size=32500"]
+    if side in ("bare", "fed"):
+        found += ["--speed.keep_memory=false"]  # as a loop by hand is started
     if side in ("fast", "compiled"):
         found.insert(1 + len(GAMES[game]), "--config=conf/fast.yaml")
     if side == "compiled":

@@ -27,11 +27,12 @@ class Speed(Callback):
         compile: Whether to compile the networks with torch.compile, for training alone: scores come from the networks
             as they are written. The first steps take a minute or so.
         keep_memory: Whether a process that trains on a CPU keeps the memory that it frees instead of asking the system
-            for it anew in every step; it then holds at least as much as it ever needed at once until it ends.
+            for it anew in every step; it then holds at least as much as it ever needed at once until it ends. Without
+            effect where the C library is not glibc.
     """
 
     def __init__(
-        self, graphs: bool = False, channels_last: bool = False, compile: bool = False, keep_memory: bool = False
+        self, graphs: bool = False, channels_last: bool = False, compile: bool = False, keep_memory: bool = True
     ):
         self.graphs = graphs
         self.channels_last = channels_last
@@ -45,8 +46,8 @@ class Speed(Callback):
             return
         if self.channels_last:
             pl_module.to(memory_format=torch.channels_last)
-        if self.keep_memory and pl_module.device.type == "cpu" and not keep_freed_memory():
-            rank_zero_warn("speed.keep_memory does nothing here: it needs glibc, the C library of most Linux systems")
+        if self.keep_memory and trainer.strategy.root_device.type == "cpu":
+            keep_freed_memory()
         if self.compile:
             networks = [network for player in pl_module.players() for network in player.networks]
             for part in dict.fromkeys(part for network in networks for part in compiled_parts(network)):

@@ -92,7 +92,7 @@ class RecordedRounds:
     """Plays the rounds of a game: the first ones in the ordinary way, and then by replaying a recording of one.
 
     Rounds differ in kind where Python decides something: whether a lazy regulariser is due (`Game.kind_of_round`), the
-    shape of the batch, learning rates without a schedule. Each kind has a recording of its own.
+    shape of the batch, the optimizers' settings but for rates with a schedule. Each kind has a recording of its own.
 
     Args:
         game: The game, once its training has started.
@@ -153,13 +153,21 @@ class RecordedRounds:
     def _kind(self, batch: dict[str, Tensor], step: int) -> _Kind:
         shapes = tuple((name, values.shape, values.dtype) for name, values in batch.items())
         written = [id(rate.group) for rate in self._rates]
-        groups = [group for optimizer in self._game.raw_optimizers() for group in optimizer.param_groups]
-        rates = tuple(group["lr"] for group in groups if id(group) not in written)
-        key = (self._game.kind_of_round(step), shapes, rates)
+        # a recording holds the numbers of an optimizer as they were: some schedules change its momentum too
+        settings = tuple(
+            (name, value)
+            for optimizer in self._game.raw_optimizers()
+            for group in optimizer.param_groups
+            for name, value in group.items()
+            if name not in ("params", "capturable") and not (name == "lr" and id(group) in written)
+        )
+        key = (self._game.kind_of_round(step), shapes, settings)
         if key not in self._kinds:
             if len(self._kinds) == MOST_KINDS:
                 # whatever changes goes on changing; the newest are as good as any
-                self._refuse("the learning rates, the sizes of the batches or the regularisers' turns keep changing")
+                self._refuse(
+                    "the optimizers' settings, the sizes of the batches or the regularisers' turns keep changing"
+                )
             game = self._game
             self._kinds[key] = _Kind(self._make(), KeyedGenerators(game.device, game.seed, game.global_rank))
         return self._kinds[key]

@@ -233,7 +233,7 @@ def test_what_never_stays_the_same_is_not_recorded_and_trained_all_the_same() ->
         return state_of(module)
 
     recorder = Recorder()
-    with pytest.warns(UserWarning, match="one operation at a time, not as CUDA graphs: the learning rates"):
+    with pytest.warns(UserWarning, match="one operation at a time, not as CUDA graphs: the optimizers' settings"):
         recorded = trained(recorder)
     assert all_equal(trained().values(), recorded.values())
     assert recorder.replays == 0

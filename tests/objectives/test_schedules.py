@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from torch.optim import SGD, Adam
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from lightning_gans.data import CorrelatedGaussian
 from lightning_gans.errors import InputError
@@ -136,12 +136,27 @@ def test_a_recorded_game_follows_its_schedules(simultaneous: bool) -> None:
 def test_a_recording_by_an_optimizer_that_takes_numbers_alone_is_refused_where_they_change() -> None:
     module = descending(generator_schedule=TO_ZERO)
     recorder = Recorder()
-    with pytest.warns(UserWarning, match="not as CUDA graphs: the learning rates"):
+    with pytest.warns(UserWarning, match="not as CUDA graphs: the optimizers' settings"):
         play(module, STEPS, data=loader(8, 4), callbacks=[recorder])
     plain = descending(generator_schedule=TO_ZERO)
     play(plain, STEPS, data=loader(8, 4))
     assert recorder.replays == 0
     assert all_equal(state_of(plain).values(), state_of(module).values())
+
+
+def test_a_schedule_that_changes_the_momentum_too_is_followed_rather_than_recorded() -> None:
+    def trained(*callbacks: Callback) -> dict[str, torch.Tensor]:
+        adam = partial(Adam, lr=RATE, fused=True)
+        cycle = partial(OneCycleLR, max_lr=RATE, total_steps=12)
+        module = build(GAN, generator_optimizer=adam, discriminator_optimizer=adam, generator_schedule=cycle)
+        play(module, 11, data=loader(8, 4), callbacks=callbacks)
+        return state_of(module)
+
+    recorder = Recorder()
+    with pytest.warns(UserWarning, match="not as CUDA graphs: the optimizers' settings"):
+        recorded = trained(recorder)
+    assert recorder.replays == 0
+    assert all_equal(trained().values(), recorded.values())
 
 
 def test_games_of_one_player_have_schedules_too() -> None:

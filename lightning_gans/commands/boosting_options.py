@@ -33,7 +33,7 @@ class Classifier:
     Args:
         max_steps: Updates.
         discriminator: Its network, as class_path and init_args; by default that of the components' discriminator.
-        optimizer: Likewise; by default that of the components' discriminator.
+        optimizer: Likewise; by default that of the components' discriminator, whose schedule it does not follow.
     """
 
     max_steps: int = 2000

@@ -32,8 +32,10 @@ class CUDAGraph(Recording):
                 group["capturable"] = True
                 for parameter in group["params"]:
                     state = optimizer.state.get(parameter, {})
-                    if isinstance(state.get("step"), torch.Tensor):
-                        state["step"] = state["step"].to(parameter.device)
+                    for name, value in state.items():
+                        # the count of steps, and what NAdam derives from it
+                        if isinstance(value, torch.Tensor) and value.dim() == 0:
+                            state[name] = value.to(parameter.device)
 
     def rehearse(self, play: Callable[[], object], last: bool) -> None:
         """Do the operations on the stream of the recording.
@@ -77,7 +79,7 @@ class CUDAGraph(Recording):
             # other threads may copy batches meanwhile
             with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
                 play()
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError) as error:
             raise Unrecordable(f"CUDA refuses to record the round: {first_sentence(error)}") from error
 
     def replay(self) -> None:

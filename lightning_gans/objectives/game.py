@@ -23,6 +23,7 @@ from lightning_gans.errors import InputError
 from lightning_gans.objectives.backward import somebody_listens
 from lightning_gans.objectives.means import RunningMeans
 from lightning_gans.objectives.players import ALTERNATING, Player, Updates, frozen, require_one_owner
+from lightning_gans.objectives.rates import Rates
 from lightning_gans.objectives.recorded import RecordedRounds
 from lightning_gans.objectives.synchronise import (
     average_buffers,
@@ -62,8 +63,8 @@ class Game(LightningModule, ABC):
         self._generators: KeyedGenerators | None = None
         self._clock: int | Tensor = 0
         self._players: tuple[Player, ...]
-        # of the players whose learning rates change, by name
-        self._schedules: dict[str, LRScheduler] = {}
+        self._rates = Rates(())
+        self._configured_before: dict[str, Any] | None = None
         self._means = RunningMeans()
         self._losses = LossWatch()
         self._heard = True
@@ -133,13 +134,8 @@ class Game(LightningModule, ABC):
         """One optimizer for each player, each parameter in exactly one of them, and the schedules of their rates."""
         self._players = self.players()
         require_one_owner(self, self._players)
-        optimizers = [player.make_optimizer() for player in self._players]
-        schedules = {
-            player.name: player.make_schedule(optimizer)
-            for player, optimizer in zip(self._players, optimizers, strict=True)
-        }
-        self._schedules = {name: schedule for name, schedule in schedules.items() if schedule is not None}
-        return optimizers, list(self._schedules.values())
+        self._rates = Rates(self._players)
+        return self._rates.optimizers, list(self._rates.schedules.values())
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """One round of the game."""
@@ -150,8 +146,7 @@ class Game(LightningModule, ABC):
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and self.global_step % every == 0:
             self._log_means()
-        for schedule in self._schedules.values():
-            schedule.step()
+        self._rates.step(self.global_step)
 
     def play_round(
         self, batch: dict[str, Tensor], step: int | Tensor, generators: KeyedGenerators | None = None
@@ -259,7 +254,7 @@ class Game(LightningModule, ABC):
     @property
     def scheduled_optimizers(self) -> list[Optimizer]:
         """Those of them whose learning rates change from round to round."""
-        return [schedule.optimizer for schedule in self._schedules.values()]
+        return [schedule.optimizer for schedule in self._rates.schedules.values()]
 
     def _wrapped(self, player: Player) -> LightningOptimizer:
         optimizers = self.optimizers()
@@ -283,7 +278,7 @@ class Game(LightningModule, ABC):
         self._means.forget()
         if self.trainer.world_size > 1:
             means = dict(zip(means, average_over_ranks(list(means.values())), strict=True))
-        for name, schedule in self._schedules.items():
+        for name, schedule in self._rates.schedules.items():
             means[f"train/learning_rate/{name}"] = torch.tensor(float(schedule.get_last_lr()[0]))
         self.notice(means)
         # Lightning takes a metric called "step" as the loggers' axis, which then is the game's clock
@@ -305,6 +300,9 @@ class Game(LightningModule, ABC):
         self._means = RunningMeans()
         self._losses = LossWatch()
         self._heard = somebody_listens(self)
+        if self._configured_before is not None:
+            self._rates.take_up(self._configured_before, self.global_step)
+            self._configured_before = None
         if self.trainer.precision not in ("32-true", "bf16-mixed"):
             # 16-mixed scales one loss for all optimizers; the others would change the images' type
             raise InputError(
@@ -323,6 +321,7 @@ class Game(LightningModule, ABC):
             "step": self.global_step,
             "config": self.run_config,
             "findings": self.findings,
+            "rates": self._rates.configured,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -346,3 +345,4 @@ class Game(LightningModule, ABC):
                 )
         self.findings = saved.get("findings", {})
         self.trained_steps = saved.get("step", 0)
+        self._configured_before = saved.get("rates")

@@ -64,8 +64,14 @@ class Player:
             return None
         try:
             schedule = self.schedule(optimizer)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, KeyError, ArithmeticError) as error:
             raise InputError(f"model.{self.name}_schedule cannot be made: {error}") from error
+        for name in ("T_max", "total_iters"):
+            if getattr(schedule, name, 1) < 1:
+                raise InputError(
+                    f"model.{self.name}_schedule lasts {getattr(schedule, name)} steps; give it a {name} of 1 or more "
+                    "(${trainer.max_steps} is one only where trainer.max_steps is set)"
+                )
         if isinstance(schedule, ReduceLROnPlateau):
             raise InputError(
                 f"model.{self.name}_schedule is ReduceLROnPlateau, which waits for a score to stop improving, but no "

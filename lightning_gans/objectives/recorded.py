@@ -155,7 +155,7 @@ class RecordedRounds:
         written = [id(rate.group) for rate in self._rates]
         # a recording holds the numbers of an optimizer as they were: some schedules change its momentum too
         settings = tuple(
-            (name, value)
+            (name, tuple(value) if isinstance(value, list) else value)
             for optimizer in self._game.raw_optimizers()
             for group in optimizer.param_groups
             for name, value in group.items()

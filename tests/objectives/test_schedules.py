@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
-from torch.optim import SGD, Adam
+from torch.optim import SGD, Adam, RMSprop
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from lightning_gans.data import CorrelatedGaussian
@@ -15,7 +15,8 @@ from lightning_gans.errors import InputError
 from lightning_gans.functional.kernels import RBFMixture
 from lightning_gans.networks import GaussianNoise, UnnormalisedGaussian
 from lightning_gans.objectives import GAN, GMMN, NCE, Updates
-from lightning_gans.objectives.recorded import REHEARSALS
+from lightning_gans.objectives.cuda_graph import CUDAGraph
+from lightning_gans.objectives.recorded import REHEARSALS, RecordedRounds
 from tests.objectives.games import TinyGenerator, all_equal, build, latent_spec, loader, play, state_of
 from tests.objectives.test_recorded import Recorder
 
@@ -179,6 +180,94 @@ def test_games_of_one_player_have_schedules_too() -> None:
 def test_a_schedule_that_waits_for_a_score_is_refused() -> None:
     with pytest.raises(InputError, match="generator_schedule is ReduceLROnPlateau, which waits for a score"):
         descending(generator_schedule=ReduceLROnPlateau).configure_optimizers()
+
+
+def adam_game(rate: float = RATE, **options: Any) -> GAN:
+    adam = partial(Adam, lr=rate, betas=(0.5, 0.9))
+    return build(GAN, generator_optimizer=adam, discriminator_optimizer=adam, **options)
+
+
+def rates_after_resuming(tmp_path: Path, first: GAN, second: GAN) -> list[list[float]]:
+    """The rates in steps 5 to 9 of a game that goes on from 4 steps of another configuration."""
+    play(first, 4, data=loader(8, 1), max_epochs=-1).save_checkpoint(tmp_path / "first.ckpt")
+    rates = Rates()
+    play(second, 9, data=loader(8, 1), max_epochs=-1, callbacks=[rates], checkpoint=tmp_path / "first.ckpt")
+    return rates.used
+
+
+BOTH = {"generator_schedule": TO_ZERO, "discriminator_schedule": TO_ZERO}
+LONGER = partial(LinearLR, start_factor=1.0, end_factor=0.0, total_iters=20)
+CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "longer": (BOTH, {"generator_schedule": LONGER, "discriminator_schedule": LONGER}),
+    "of another kind": (BOTH, {"generator_schedule": HALVED, "discriminator_schedule": TO_ZERO}),
+    "added": ({}, {"generator_schedule": partial(LinearLR, total_iters=20)}),
+    "added, of momentum too": ({}, {"generator_schedule": partial(OneCycleLR, max_lr=RATE, total_steps=20)}),
+    "added before another": ({"generator_schedule": TO_ZERO}, BOTH),
+    "removed": (BOTH, {"generator_schedule": TO_ZERO}),
+    "all removed": (BOTH, {}),
+    "with another rate": ({"rate": 0.05} | BOTH, BOTH),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_run_resumed_with_another_schedule_goes_on_as_if_it_had_always_been_there(tmp_path, change: str) -> None:
+    before, after = CHANGES[change]
+    always = Rates()
+    play(adam_game(**after), 9, data=loader(8, 1), max_epochs=-1, callbacks=[always])
+    resumed = rates_after_resuming(tmp_path, adam_game(**before), adam_game(**after))
+    assert resumed == always.used[4:]
+
+
+def test_a_run_resumed_with_another_rate_takes_it_and_keeps_what_else_was_set_in_training(tmp_path: Path) -> None:
+    class Slower(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            trainer.optimizers[0].param_groups[0]["lr"] = 0.01
+
+    first = play(adam_game(), 4, data=loader(8, 1), max_epochs=-1, callbacks=[Slower()])
+    first.save_checkpoint(tmp_path / "first.ckpt")
+    slow = partial(Adam, lr=0.001, betas=(0.5, 0.9))
+    found = []
+    for options in ({}, {"generator_optimizer": slow}):
+        game = build(GAN, **({"generator_optimizer": partial(Adam, lr=RATE, betas=(0.5, 0.9))} | options),
+                     discriminator_optimizer=partial(Adam, lr=RATE, betas=(0.5, 0.9)))  # fmt: skip
+        rates = Rates()
+        play(game, 5, data=loader(8, 1), max_epochs=-1, callbacks=[rates], checkpoint=tmp_path / "first.ckpt")
+        found.append(rates.used[0])
+    assert found == [[0.01, RATE], [0.01, 0.001]]
+
+
+def test_a_schedule_without_an_end_says_so() -> None:
+    with pytest.raises(InputError, match="generator_schedule lasts -1 steps; give it a T_max of 1 or more"):
+        descending(generator_schedule=partial(CosineAnnealingLR, T_max=-1)).configure_optimizers()
+
+
+def test_a_schedule_that_ends_before_the_run_says_when() -> None:
+    cycle = partial(OneCycleLR, max_lr=RATE, total_steps=3)
+    with pytest.raises(InputError, match="generator_schedule cannot go on after step 4: Tried to step 4 times"):
+        play(adam_game(generator_schedule=cycle), 6, data=loader(8, 1), max_epochs=-1)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("optimizer", [partial(Adam, fused=True), Adam, partial(Adam, foreach=False), RMSprop])
+def test_a_game_as_cuda_graphs_follows_its_schedules(optimizer: Any) -> None:
+    class Graphs(Callback):
+        def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+            make = partial(CUDAGraph, torch.cuda.Stream())
+            self.rounds = pl_module.recorded_rounds = RecordedRounds(pl_module, make)
+
+    def trained(*callbacks: Callback) -> dict[str, torch.Tensor]:
+        made = partial(optimizer, lr=0.02)
+        # not to zero: see Adam's division by the rate
+        slower = partial(LinearLR, start_factor=1.0, end_factor=0.1, total_iters=STEPS)
+        module = build(GAN, generator_optimizer=made, discriminator_optimizer=made, generator_schedule=slower)
+        play(module, STEPS, data=loader(8, 4), callbacks=callbacks, accelerator="gpu")
+        return state_of(module)
+
+    graphs = Graphs()
+    plain, recorded = trained(), trained(graphs)
+    assert graphs.rounds.refused is None
+    for name in plain:
+        torch.testing.assert_close(plain[name], recorded[name], rtol=1e-4, atol=1e-5)
 
 
 def test_a_schedule_that_cannot_be_made_says_whose_it_is() -> None:

@@ -153,9 +153,16 @@ def test_a_checkpoint_is_plain_containers_and_gives_back_findings_and_clock(tmp_
     module = build(GAN, seed=11)
     module.run_config = {"model": {"class_path": "GAN"}}
     module.findings = {"matching": {"digit": [3, 1, 2]}}
-    play(module, 2).save_checkpoint(tmp_path / "saved.ckpt")
+    trainer = play(module, 2)
+    trainer.save_checkpoint(tmp_path / "saved.ckpt")
     checkpoint = torch.load(tmp_path / "saved.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2
+    rates = checkpoint["lightning_gans"].pop("rates")
+    assert rates["schedules"] == {}
+    assert {name: group["lr"] for name, (group,) in rates["optimizers"].items()} == {
+        name: optimizer.param_groups[0]["lr"]
+        for name, optimizer in zip(("discriminator", "generator"), trainer.optimizers, strict=True)
+    }
     assert checkpoint["lightning_gans"] | {"version": ""} == {
         "version": "",
         "objective": "GAN",

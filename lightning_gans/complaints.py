@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 
 _LISTS = re.compile(r"(?:list|Sequence|Iterable)\[(\w+\.[\w.]+)\]")
 _TYPED = re.compile(r"NestedArg\(key='([^']*)'")
-# a network or an optimizer, which is built later: its class is named behind what is wrong with it
+# a network, an optimizer or a schedule, which is built later: its class is named behind what is wrong with it
 _BUILT_LATER = re.compile(
     r"^([ -]*)Type collections\.abc\.Callable.* callable class: ((?:.|\n)*?)\. Got value: (Namespace\(.*)$", re.M
 )

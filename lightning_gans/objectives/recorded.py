@@ -113,6 +113,7 @@ class RecordedRounds:
             for group in optimizer.param_groups
             if "capturable" in group  # the others take a number alone
         ]
+        self._written = {id(rate.group) for rate in self._rates}
         self.refused: str | None = None
 
     def play(self, batch: dict[str, Tensor], step: int) -> None:
@@ -152,14 +153,13 @@ class RecordedRounds:
 
     def _kind(self, batch: dict[str, Tensor], step: int) -> _Kind:
         shapes = tuple((name, values.shape, values.dtype) for name, values in batch.items())
-        written = [id(rate.group) for rate in self._rates]
         # a recording holds the numbers of an optimizer as they were: some schedules change its momentum too
         settings = tuple(
             (name, tuple(value) if isinstance(value, list) else value)
             for optimizer in self._game.raw_optimizers()
             for group in optimizer.param_groups
             for name, value in group.items()
-            if name not in ("params", "capturable") and not (name == "lr" and id(group) in written)
+            if name not in ("params", "capturable") and not (name == "lr" and id(group) in self._written)
         )
         key = (self._game.kind_of_round(step), shapes, settings)
         if key not in self._kinds:

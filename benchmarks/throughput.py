@@ -4,11 +4,12 @@
     python benchmarks/throughput.py --games infogan_mnist --width 0.25 --threads 2
     python benchmarks/throughput.py --accelerator gpu
 
-Six sides, each in a process of its own, take turns of a block of steps, so that all of them see the same machine:
+Seven sides, each in a process of its own, take turns of a block of steps, so that all of them see the same machine:
 
     fit        `python -m lightning_gans fit` with progress bar, log and checkpoints, without validations
     fast       the same with conf/fast.yaml
-    compiled   the same with compiled networks besides
+    reuse      fast.yaml with samples that are generated once for both players (updates.reuse_samples)
+    compiled   fast.yaml with compiled networks besides
     half       the same on half of the training data: the size of a dataset must not show in a step
     bare       a loop by hand (benchmarks/bare_loops.py): same networks and optimizers, data in memory
     fed        the same loop, fed as popular repositories feed it: a torchvision dataset, per-item transforms and a
@@ -55,7 +56,7 @@ GAMES = {
     "f_gan_mnist_quick": ["conf/f_gan_kl_mnist.yaml", "conf/f_gan_mnist_quick.yaml"],
     "gan_celeba": ["conf/gan_celeba.yaml"],
 }
-SIDES = ("fit", "fast", "compiled", "half", "bare", "fed")
+SIDES = ("fit", "fast", "reuse", "compiled", "half", "bare", "fed")
 FACES = 2048
 BOOTSTRAP_SAMPLES = 10_000
 
@@ -117,6 +118,7 @@ def measure(game: str, options: argparse.Namespace, folder: Path) -> dict[str, A
             for ours, sides in {
                 "fit": ("half", "bare", "fed"),
                 "fast": ("bare", "fed"),
+                "reuse": ("bare", "fed"),
                 "compiled": ("bare", "fed"),
             }.items()
             for side in sides
@@ -201,8 +203,10 @@ def arguments(game: str, side: str, options: dict[str, Any], folder: str) -> lis
         found += ["--data.init_args.validation_size=32500"]
     if side in ("bare", "fed"):
         found += ["--speed.keep_memory=false"]  # as a loop by hand is started
-    if side in ("fast", "compiled"):
+    if side in ("fast", "reuse", "compiled"):
         found.insert(1 + len(GAMES[game]), "--config=conf/fast.yaml")
+    if side == "reuse":
+        found += ["--model.init_args.updates.reuse_samples=true"]
     if side == "compiled":
         found += ["--speed.compile=true"]
     return found

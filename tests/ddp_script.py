@@ -78,6 +78,7 @@ CASES: dict[str, dict[str, Any]] = {
     "RecognitionBaseline": {"objective": RecognitionBaseline},
     "several turns": {"updates": Updates(discriminator_steps=3, accumulate=2)},
     "simultaneous": {"updates": Updates(simultaneous=True)},
+    "samples for both": {"updates": Updates(discriminator_steps=2, accumulate=2, reuse_samples=True)},
     "clipped": {"updates": Updates(discriminator_clip_norm=1e-2, generator_clip_norm=1e-2)},
     "regularised": {"discriminator_regularisers": [SpectralNorm(), R1(1.0, every=2)]},
     "normalised": {"generator": NormalisedGenerator, "discriminator": NormalisedDiscriminator, "ema_decay": 0.8},

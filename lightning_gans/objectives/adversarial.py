@@ -5,6 +5,7 @@ An objective says what each player minimises; `Game` says when.
 
 from abc import abstractmethod
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -22,6 +23,14 @@ from lightning_gans.randomness import keyed_generator
 
 LATENTS_PER_KEY = 1000
 """Evaluation draws its latents in blocks of this many, each block by a key of its own."""
+
+
+@dataclass
+class _Reused:
+    """Latents that serve both players' turns, and G's output for them once it is made."""
+
+    latent: Latent
+    samples: Tensor | None = None
 
 
 class Adversarial(Game):
@@ -82,6 +91,8 @@ class Adversarial(Game):
             regulariser.attach(self.discriminator)
         # what D is shown in this turn, kept for its regularisers where they ask for it
         self._shown: dict[str, Tensor] | None = None
+        # what D has learned from and G is still to be judged on, if samples are reused
+        self._reused: list[_Reused] = []
 
     # ---- what an objective defines -------------------------------------------------------------
 
@@ -134,9 +145,19 @@ class Adversarial(Game):
 
     # ---- what an objective uses ----------------------------------------------------------------
 
-    @torch.no_grad()
     def fake(self, latent: Latent) -> Tensor:
         """Generated samples for the discriminator's turn, without a graph back to the generator."""
+        # where the generator's turn goes on from them, the graph is needed after all, though not here
+        with torch.set_grad_enabled(any(latent is reused.latent for reused in self._reused)):
+            return self.generated(latent).detach()
+
+    def generated(self, latent: Latent) -> Tensor:
+        """Generated samples for the generator's turn, with a graph back to it."""
+        for reused in self._reused:
+            if latent is reused.latent:
+                if reused.samples is None:
+                    reused.samples = self.generator(latent.flat)
+                return reused.samples
         return self.generator(latent.flat)
 
     def shown(self, samples: Tensor, which: str) -> Tensor:
@@ -168,6 +189,11 @@ class Adversarial(Game):
     def _discriminator_turn(self, real: Tensor) -> Tensor:
         """The discriminator's loss, and the penalties of its regularisers on what it was shown."""
         latent = self.latent.sample(len(real), self.random("latent"))
+        *_, update, batch = self._turn
+        if self.updates.reuse_samples and update == self.updates.discriminator_steps - 1:
+            if batch == 0:
+                self._reused.clear()  # of a round that was broken off
+            self._reused.append(_Reused(latent))
         step = self.global_step
         due = [regulariser for regulariser in self.discriminator_regularisers if regulariser.is_due(step)]
         if not due:
@@ -182,7 +208,16 @@ class Adversarial(Game):
         return loss
 
     def _generator_turn(self, real: Tensor) -> Tensor:
-        return self.generator_loss(real, self.latent.sample(len(real), self.random("latent")))
+        if not self.updates.reuse_samples:
+            return self.generator_loss(real, self.latent.sample(len(real), self.random("latent")))
+        loss = self.generator_loss(real, self._reused[0].latent)
+        del self._reused[0]
+        return loss
+
+    def at_rest(self, player: Player) -> list[Player]:
+        """Everybody else; but the generator makes its samples in the discriminator's turn if they are reused."""
+        others = super().at_rest(player)
+        return [other for other in others if other.name != "generator"] if self.updates.reuse_samples else others
 
     def kind_of_round(self, step: int) -> Hashable:
         """Which regularisers are due."""

@@ -79,7 +79,7 @@ class FGAN(Adversarial):
 
     def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """-E[f*(g_f(V(G(z))))], the part of F that the generator changes, or -E[g_f(V(G(z)))]."""
-        outputs = self.discriminator(self.shown(self.generator(latent.flat), "fake"))
+        outputs = self.discriminator(self.shown(self.generated(latent), "fake"))
         loss = self.generator_objective(*bound_gradient(GRADIENT_LIMIT, outputs))
         self.record("loss/generator", loss)
         return loss

@@ -82,6 +82,10 @@ class Game(LightningModule, ABC):
     def begin_round(self, batch: dict[str, Tensor], step: int | Tensor) -> None:
         """What precedes the players' turns in each step. Arguments are those of `play_round`."""
 
+    def at_rest(self, player: Player) -> list[Player]:
+        """Whose parameters cost no gradient in a player's turn: everybody else's."""
+        return [other for other in self._players if other is not player]
+
     def finish_round(self, step: int | Tensor) -> None:
         """What follows the players' turns in each step, as moving averages do; ``step`` updates were done before."""
 
@@ -169,8 +173,8 @@ class Game(LightningModule, ABC):
         if self.updates.simultaneous:
             # every gradient is taken before anybody moves
             turn = ("both players", 0)
-            losses = [self._find_gradient(player, batches, turn) for player in reversed(self._players)]
-            for player, loss in zip(self._players, reversed(losses), strict=True):
+            losses = [self._find_gradient(player, batches, turn) for player in self._players]
+            for player, loss in zip(self._players, losses, strict=True):
                 self._follow(player, loss)
         else:
             *opponents, last = self._players
@@ -212,7 +216,7 @@ class Game(LightningModule, ABC):
             parameter.grad = None
         total: Tensor | float = 0.0
         strategy = self.trainer.strategy
-        with frozen([other for other in self._players if other is not player]), local_backward(strategy):
+        with frozen(self.at_rest(player)), local_backward(strategy):
             for index, real in enumerate(batches):
                 self._turn = (*turn, index)
                 if isinstance(self._clock, int):

@@ -56,7 +56,7 @@ class GAN(Adversarial):
 
     def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """The chosen generator loss on the discriminator's logits."""
-        loss = self.adversarial_loss(self.discriminator(self.shown(self.generator(latent.flat), "fake")))
+        loss = self.adversarial_loss(self.discriminator(self.shown(self.generated(latent), "fake")))
         self.record("loss/generator", loss)
         return loss
 

@@ -73,7 +73,7 @@ class InfoGAN(Adversarial):
 
     def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """-E[log D(G(z, c))] - sum λ L_I."""
-        fake = self.shown(self.generator(latent.flat), "fake")
+        fake = self.shown(self.generated(latent), "fake")
         features = self.discriminator.trunk(fake)
         information = self.information(fake, features, latent)
         loss = gan_losses.non_saturating(self.discriminator.logit(features))

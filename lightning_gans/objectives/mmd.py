@@ -64,10 +64,15 @@ class GMMN(Adversarial):
         generator_schedule: ScheduleFactory | None = None,
         seed: int = 0,
     ):
-        if updates.discriminator_steps > 1 or updates.simultaneous or updates.discriminator_clip_norm is not None:
+        if (
+            updates.discriminator_steps > 1
+            or updates.simultaneous
+            or updates.reuse_samples
+            or updates.discriminator_clip_norm is not None
+        ):
             raise InputError(
-                "GMMN has no discriminator that learns: leave out updates.discriminator_steps, updates.simultaneous "
-                "and updates.discriminator_clip_norm"
+                "GMMN has no discriminator that learns: leave out updates.discriminator_steps, updates.simultaneous, "
+                "updates.reuse_samples and updates.discriminator_clip_norm"
             )
         network = generator(latent.input_size)
         super().__init__(
@@ -177,7 +182,7 @@ class MMDGAN(Adversarial):
 
     def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """The unbiased MMD² of the features."""
-        real, fake = self.shown(real, "real"), self.shown(self.generator(latent.flat), "fake")
+        real, fake = self.shown(real, "real"), self.shown(self.generated(latent), "fake")
         loss = mmd.squared_mmd(self.discriminator(real), self.discriminator(fake), self.kernel)
         self.record("loss/generator", loss)
         return loss

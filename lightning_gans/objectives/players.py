@@ -91,6 +91,9 @@ class Updates:
         simultaneous: Whether both players move at once, each by its gradient where both stood before, on the
             same latents (f-GAN's single-step method, algorithm 1); otherwise the generator answers the
             discriminator's update.
+        reuse_samples: Whether the generator is judged on the very samples that the discriminator's last update has
+            learned from, as in much published code (DCGAN's, for one), instead of on fresh ones. They are generated
+            once for both, which saves a pass through the generator.
         discriminator_clip_norm: Largest norm of the discriminator's gradient; null for no limit.
         generator_clip_norm: Largest norm of the generator's gradient; null for no limit.
     """
@@ -98,6 +101,7 @@ class Updates:
     discriminator_steps: int = 1
     accumulate: int = 1
     simultaneous: bool = False
+    reuse_samples: bool = False
     discriminator_clip_norm: float | None = None
     generator_clip_norm: float | None = None
 

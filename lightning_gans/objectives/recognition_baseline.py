@@ -39,6 +39,6 @@ class RecognitionBaseline(InfoGAN):
 
     def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """-E[log D(G(z, c))], as a GAN's: no information term."""
-        loss = gan_losses.non_saturating(self.discriminator(self.shown(self.generator(latent.flat), "fake")))
+        loss = gan_losses.non_saturating(self.discriminator(self.shown(self.generated(latent), "fake")))
         self.record("loss/generator", loss)
         return loss

@@ -121,7 +121,7 @@ class SemiSupervised(Adversarial):
     def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """The distance of the mean features, or the chosen loss on log Z."""
         draw_noise_from(self.discriminator, self.random("noise in the discriminator"))
-        fake = self.shown(self.generator(latent.flat), "fake")
+        fake = self.shown(self.generated(latent), "fake")
         if self.adversarial_loss is not None:
             loss = self.adversarial_loss(self.discriminator(fake))
         else:

@@ -104,6 +104,7 @@ GAMES: dict[str, Callable[[], Any]] = {
     "limited gradients": lambda: with_adam(GAN, updates=Updates(discriminator_clip_norm=0.1, generator_clip_norm=0.1)),
     "several steps and batches": lambda: with_adam(GAN, updates=Updates(discriminator_steps=2, accumulate=2)),
     "both at once": lambda: with_adam(FGAN, updates=Updates(simultaneous=True)),
+    "samples for both": lambda: with_adam(GAN, updates=Updates(discriminator_steps=2, reuse_samples=True)),
     "gradient descent": lambda: build(GAN, generator_optimizer=partial(SGD, lr=0.1, momentum=0.9)),
     "spectral norm": lambda: with_adam(GAN, discriminator_regularisers=[SpectralNorm()]),
     "gradient penalty": lambda: with_adam(GAN, discriminator_regularisers=[GradientPenalty()]),

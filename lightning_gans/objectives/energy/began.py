@@ -70,7 +70,7 @@ class BEGAN(EnergyBased):
 
     def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """E[L(G(z_G))]."""
-        loss = self.energy(self.shown(self.generator(latent.flat), "fake")).mean()
+        loss = self.energy(self.shown(self.generated(latent), "fake")).mean()
         self.record("loss/generator", loss)
         if self.training:
             self._fake_energies.append(loss.detach())

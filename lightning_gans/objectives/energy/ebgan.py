@@ -59,7 +59,7 @@ class EBGAN(EnergyBased):
 
     def generator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """E[D(G(z))], and the pulling-away term where it is asked for."""
-        fake = self.shown(self.generator(latent.flat), "fake")
+        fake = self.shown(self.generated(latent), "fake")
         loss = self.energy(fake).mean()
         self.record("loss/generator", loss)
         if self.repelling_weight:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from lightning.pytorch import LightningDataModule
 
 import lightning_gans.data
@@ -172,11 +173,28 @@ def changed_settings(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
         now: The configuration asked for.
     """
     before, after = dict(_course(saved)), dict(_course(now))
+    if after.keys() - before.keys():
+        # an option that is younger than the checkpoint was what it is by default
+        before = dict(_course(_completed(saved))) | before
     return [
         f"  {key}: {before.get(key, 'not set')} -> {after.get(key, 'not set')}"
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
     ]
+
+
+def _completed(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with the defaults of what it does not name; as it is if this version cannot read it."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Game, "model")
+    parser.add_subclass_arguments(LightningDataModule, "data")
+    try:
+        parsed = parser.parse_object({"model": config["model"], "data": config["data"]})
+        return config | yaml.safe_load(parser.dump(parsed, skip_validation=True))
+    except Exception:
+        return config
 
 
 def _course(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -185,7 +203,8 @@ def _course(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "trainer.precision", trainer.get("precision") or "32-true"
     yield "trainer.limit_train_batches", trainer.get("limit_train_batches")
     # where the data lie and how they are read; the data module itself compares what they are
-    free = {f"data.init_args.{name}" for name in ("root", "download", "fallback", "evaluation_batch_size", "seed")}
+    names = ("root", "download", "fallback", "evaluation_batch_size", "seed", "sample_weights")
+    free = {f"data.init_args.{name}" for name in names}
     for key, value in _flat(sections, ""):
         if key not in free and key != "model.init_args.seed":
             yield key, value

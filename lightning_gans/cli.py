@@ -260,10 +260,13 @@ class GanCLI(LightningCLI):
             say(f"resuming from {self._resume.checkpoint} at step {self._resume.step}")
         say(f"writing to {folder}")
 
-    @rank_zero_only
     def after_fit(self) -> None:
         """Print the final scores and what was written."""
-        if self._folder is not None:
+        if self._resume is not None and self._resume.at_its_end:
+            # killed between its last step and its end, which Lightning does not come to when nothing is left to train
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+                callback.on_train_end(self.trainer, self.model)
+        if self._folder is not None and self.trainer.is_global_zero:
             tell_end_of_training(self._folder, self.trainer.global_step)
 
     @rank_zero_only

@@ -31,6 +31,19 @@ def keyed_generator(device: torch.device | str, *key: int | str) -> torch.Genera
     return torch.Generator(device).manual_seed(derive_seed(*key))
 
 
+def seed_default_generators(device: torch.device | str, *key: int | str) -> None:
+    """Let what draws from torch's own generators (dropout) draw numbers that depend on ``key`` and nothing else.
+
+    Args:
+        device: Where, besides the CPU.
+        key: Any integers and strings.
+    """
+    seed = derive_seed(*key)
+    torch.default_generator.manual_seed(seed)
+    if torch.device(device).type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
 class KeyedGenerators:
     """The same numbers as `keyed_generator`'s, from generators that stay the same objects from round to round.
 

@@ -17,11 +17,13 @@ class Resumption:
         checkpoint: Its file.
         step: Generator updates behind it.
         folder: Of the run that training goes on with; None if it begins a new version, and where nothing is trained.
+        at_its_end: Whether that run was killed between its last step and its end, so that only the end is missing.
     """
 
     checkpoint: Path
     step: int = 0
     folder: Path | None = None
+    at_its_end: bool = False
 
 
 def find_resumption(path: str, settings: Any, subcommand: str, config: dict[str, Any]) -> Resumption:
@@ -51,13 +53,14 @@ def find_resumption(path: str, settings: Any, subcommand: str, config: dict[str,
             "(in a new version):\n" + "\n".join(differences)
         )
     step = checkpoint["lightning_gans"]["step"]
-    limit = settings.trainer.max_steps
-    if 0 < limit <= step:
-        raise InputError(f"{file} is already at step {step}; give --trainer.max_steps above that to train on")
     folder = folder_of_checkpoint(file)
     # Only the same run goes on in its own folder: other settings, another name, a finished run and an
     # earlier checkpoint each begin a new version.
     same_place = folder.parent == (Path(settings.runs) / settings.experiment).resolve()
     is_last = file.name == "last.ckpt" and file.parent.name == CHECKPOINTS
     same_run = is_last and same_place and not differences and not is_finished(folder)
-    return Resumption(file, step, folder if same_run else None)
+    limit = settings.trainer.max_steps
+    at_its_end = same_run and step == limit
+    if 0 < limit <= step and not at_its_end:
+        raise InputError(f"{file} is already at step {step}; give --trainer.max_steps above that to train on")
+    return Resumption(file, step, folder if same_run else None, at_its_end)

@@ -225,3 +225,68 @@ def test_bad_input_is_one_sentence_and_leaves_nothing_behind(tmp_path: Path, ref
 def test_without_a_configuration_nothing_is_boosted(tmp_path: Path, refused):
     assert "give --config" in refused("boost")
     assert "missing.yaml cannot be read: No such file" in refused("boost", "--config", tmp_path / "missing.yaml")
+
+
+# ---- nothing is lost, nothing is silent
+
+
+def test_another_measure_chooses_anew_among_the_components_that_are_there(tmp_path: Path, capsys):
+    args = ["--boost.method", "best_of", "--boost.measure", "fid_mnist-convnet_10k"]
+    assert boost(tmp_path, *args) != 0
+    said = capsys.readouterr().err
+    assert "the components' validations measured" in said and "density/coverage" in said
+    folder = tmp_path / "boost" / "version_0"
+    files = [folder / f"component_0{t}" / "version_0" / "checkpoints" / "last.ckpt" for t in (1, 2)]
+    trained = [file.stat().st_mtime_ns for file in files]
+    assert boost(tmp_path, *args[:-1], "loss/generator") != 0  # has no better and worse: refused at once
+    assert boost(tmp_path, *args[:-1], "density/coverage") == 0
+    assert [path.name for path in folder.parent.iterdir()] == ["version_0"] and is_finished(folder)
+    assert trained == [file.stat().st_mtime_ns for file in files]
+
+
+def test_a_stopped_sequence_is_found_behind_a_newer_one(boosted: Path, tmp_path: Path):
+    assert stopped_at(tmp_path, 7, kill=True) == "killed"
+    assert boost(tmp_path, "--boost.method", "ensemble") == 0
+    assert boost(tmp_path) == 0
+    assert sorted(path.name for path in (tmp_path / "boost").iterdir()) == ["version_0", "version_1"]
+    assert same(state(tmp_path / "boost" / "version_0"), state(boosted))
+
+
+def test_a_component_killed_between_its_last_step_and_its_end_is_brought_to_its_end(boosted: Path, tmp_path: Path):
+    runs = tmp_path / "runs"
+    shutil.copytree(boosted.parent.parent, runs)
+    folder = runs / "boost" / "version_0"
+    component = folder / "component_02" / "version_0"
+    trained = state(component)
+    for path in (folder, component):
+        (path / "finished.json").unlink()
+    for name in ("mixture_02", "mixture_02.yaml"):
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert boost(runs) == 0
+    assert is_finished(component) and is_finished(folder) and same(state(component), trained)
+    assert state(folder).keys() == state(boosted).keys()
+    assert torch.equal(state(folder)["slope"], state(boosted)["slope"])
+
+
+def test_ratios_are_calibrated_where_the_components_have_no_validations(boosted: Path, tmp_path: Path):
+    assert boost(tmp_path, "--trainer.limit_val_batches", "0") == 0
+    for t in (1, 2):
+        run = Path(f"mixture_0{t}") / "version_0"
+        found, expected = state(tmp_path / "boost" / "version_0" / run), state(boosted / run)
+        assert (found["slope"], found["offset"]) == (expected["slope"], expected["offset"]) != (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (["--data", "StackedMNIST"], "StackedMNIST takes no sample_weights"),
+        (["--data", "MNIST", "--data.labelled.per_class", "1"], "labelled and data.sample_weights cannot be combined"),
+    ],
+)
+def test_data_that_cannot_be_weighed_are_refused_before_anything_is_trained(tmp_path: Path, refused, data, words):
+    config = yaml.safe_load(TINY.read_text()) | {"data": {}}
+    path = tmp_path / "boost.yaml"
+    path.write_text(yaml.safe_dump(config))
+    assert words in refused("boost", "--config", path, "--runs", tmp_path / "runs", *data)
+    assert not (tmp_path / "runs").exists()

@@ -210,3 +210,30 @@ def _logged_steps(folder: Path) -> list[str]:
 def _scored_steps(folder: Path) -> list[tuple[str, int]]:
     scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
     return [(s["metric"], s["step"]) for s in scores if s["protocol"]["split"] == "validation"]
+
+
+def test_a_run_killed_between_its_last_step_and_its_end_is_brought_to_its_end(trained, unfinished, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
+    folder = unfinished / "tiny" / "version_0"
+    picture = folder / "samples" / "step=000030_samples.png"
+    picture.unlink()
+    assert main(["fit", "--config", str(TINY), "--runs", str(unfinished), "--ckpt_path", "last"]) == 0
+    assert json.loads((folder / "finished.json").read_text()) == {"step": 30}
+    assert picture.is_file()
+    assert_same_run(folder, trained[0])
+    for name in ("metrics.csv", "scores.jsonl"):
+        assert (folder / name).read_text() == (trained[0] / name).read_text()
+
+
+def test_a_checkpoint_from_before_an_option_existed_is_one_with_its_default(unfinished, refused, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
+    last = unfinished / "tiny" / "version_0" / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    saved = checkpoint["lightning_gans"]["config"]
+    saved["model"]["init_args"].pop("updates")
+    saved["data"]["init_args"].pop("validation_size", None)
+    torch.save(checkpoint, last)
+    args = ["fit", "--config", TINY, "--runs", unfinished, "--ckpt_path", "last", "--trainer.max_steps", 31]
+    assert "updates.accumulate: 1 -> 2" in refused(*args, "--model.updates.accumulate", 2)
+    assert main([*map(str, args), "--trainer.limit_val_batches", "0"]) == 0
+    assert [path.name for path in (unfinished / "tiny").iterdir()] == ["version_0"]

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -42,6 +43,14 @@ class FinalPanel(Panel):
 
     def __init__(self) -> None:
         self._measured_step = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The step whose state was measured last."""
+        return {"measured_step": self._measured_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember it, so that a run that only lacks its end is not measured twice."""
+        self._measured_step = state_dict["measured_step"]
 
     def _by_stage(self, trainer: Trainer, module: LightningModule, stage: str) -> dict[str, float]:
         self._measured_step = trainer.global_step

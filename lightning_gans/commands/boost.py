@@ -24,6 +24,8 @@ def main(args: list[str], fit: Fit) -> None:
         fit: Runs `fit` with its arguments.
     """
     command = Command(args)
+    if command.plan.method == "boosted" and command.plan.components > 1:
+        command.require_weights()
     folder, settings = command.folder(), command.settings
     runs = Runs(folder, command.write_configs(folder), command.seed, fit)
     say(f"writing to {folder}")

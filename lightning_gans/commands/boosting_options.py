@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from jsonargparse import ArgumentParser
+from lightning.pytorch import LightningDataModule
 
-from lightning_gans.errors import InputError
+import lightning_gans.data  # noqa: F401 - registers short class names
+from lightning_gans.errors import InputError, input_error_within
 from lightning_gans.functional import boosting
+from lightning_gans.metrics.naming import lower_is_better
 from lightning_gans.parser import SentenceParser
 from lightning_gans.runs import create_version, is_finished, versions, write_json
 
@@ -77,6 +81,8 @@ class Boosting:
             raise InputError(f"boost.beta is {self.beta}, but must be uniform or lie in (0, 1)")
         if not 0 < self.share <= 1:
             raise InputError(f"boost.share is {self.share}, but must lie in (0, 1]")
+        if self.method == "best_of":
+            lower_is_better(self.measure)  # refuses what has no better and worse
 
     def component_weight(self, t: int) -> float:
         """β_t."""
@@ -136,9 +142,39 @@ class Command:
             )
         self.rest = [*rest, "--trainer.devices=1"] if devices == "auto" else self.rest
 
+    def require_weights(self) -> None:
+        """Refuse to boost data that cannot be weighed, before anything is trained.
+
+        Raises:
+            InputError: If the data module takes no weights, or not with its other settings.
+        """
+        written: dict[str, Any] = {}
+        for config in self.configs:
+            data = config.get("data") or {}
+            written = _merged(written, {"class_path": data} if isinstance(data, str) else data)
+        own = [arg for arg in self.rest if arg.startswith(("--data=", "--data."))]
+        parser = ArgumentParser(exit_on_error=False, parser_mode="omegaconf")
+        parser.add_subclass_arguments(LightningDataModule, "data")
+        try:
+            parsed = parser.parse_args(own, namespace=parser.parse_object({"data": written}))
+        except Exception:
+            return  # `fit` says it better
+        if "sample_weights" not in parsed.data.init_args:
+            kind = parsed.data.class_path.rpartition(".")[2]
+            raise InputError(
+                f"{kind} takes no sample_weights, so its samples cannot be weighed; boost.method ensemble and best_of "
+                "work with any data"
+            )
+        parsed.data.init_args.sample_weights = "weights.npy"
+        try:
+            parser.instantiate(parsed)
+        except Exception as error:
+            if found := input_error_within(error):
+                raise InputError(f"boosting gives the data sample_weights, but {found}") from None
+
     @property
     def settings(self) -> dict[str, Any]:
-        """What a run that is gone on with must have been started with."""
+        """What was asked for, as it is recorded."""
         plan = dataclasses.asdict(self.plan)
         plan.pop("processes")
         return {"boost": plan, "configs": self.configs, "arguments": self.rest, "seed": self.seed}
@@ -147,11 +183,10 @@ class Command:
         """The folder of the newest run with these settings if it is unfinished, else a new one."""
         for folder in reversed(versions(Path(self.runs) / self.experiment)):
             record = folder / RECORD
-            if not record.is_file():
-                continue
-            if not is_finished(folder) and json.loads(record.read_text())["settings"] == _plain(self.settings):
+            if record.is_file() and _course(json.loads(record.read_text())["settings"]) == _course(self.settings):
+                if is_finished(folder):
+                    break
                 return folder
-            break
         new = create_version(self.runs, self.experiment)
         assert new is not None  # other ranks have none, and there are none
         write_json(new / RECORD, {"settings": self.settings, "stages": []})
@@ -213,5 +248,7 @@ def _taken(args: list[str], *names: str) -> tuple[list[str], list[str]]:
     return values, rest
 
 
-def _plain(content: Any) -> Any:
-    return json.loads(json.dumps(content))
+def _course(settings: dict[str, Any]) -> Any:
+    """What a run that is gone on with must have been started with: the measure only looks at what is trained."""
+    boost = {name: value for name, value in settings["boost"].items() if name != "measure"}
+    return json.loads(json.dumps(settings | {"boost": boost}))

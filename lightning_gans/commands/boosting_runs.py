@@ -1,6 +1,5 @@
 """The runs that a mixture is made of: where they lie, how they go on, what they found."""
 
-import inspect
 import json
 import math
 import sys
@@ -17,6 +16,7 @@ from lightning_gans.commands.boosting_processes import train_in_processes
 from lightning_gans.data import SplitDataModule
 from lightning_gans.data.weights import read_weights, write_weights
 from lightning_gans.errors import InputError, StoppedUnhealthy
+from lightning_gans.files import atomic_path
 from lightning_gans.functional.boosting import DataWeights
 from lightning_gans.metrics import read_scores
 from lightning_gans.metrics.naming import lower_is_better
@@ -126,11 +126,19 @@ class Runs:
         lower = lower_is_better(measure)
         scores = {stage.component: stage.score for stage in self.stages if stage.score is not None}
         if not scores:
-            raise InputError(
-                f"best_of chooses by {measure}, but the components were not scored by it; give another --boost.measure "
-                "and validations (--trainer.val_check_interval)"
-            )
+            raise InputError(f"best_of chooses by {measure}, but {self._what_was_scored()}")
         return min(scores, key=lambda t: scores[t] if lower else -scores[t])
+
+    def _what_was_scored(self) -> str:
+        path = self._last("component_01") / SCORES
+        scores = read_scores(path) if path.is_file() else []
+        names = sorted({score.metric for score in scores if score.protocol.get("split") == "validation"})
+        if not names:
+            return "the components had no validations; set --trainer.val_check_interval"
+        return (
+            f"the components' validations measured {', '.join(names)}; give one of them as --boost.measure, and the "
+            "same command goes on with the components as they are"
+        )
 
     def add(self, stage: Stage, measure: str) -> None:
         """Remember a stage whose component is trained."""
@@ -146,11 +154,13 @@ class Runs:
 
     def mixture(self, stage: Stage, components: list[int], classifier: ClassifierPlan, measure: str) -> None:
         """Train the classifier of the data and a mixture; its run is the mixture's."""
-        name = f"mixture_{stage.component:02d}"
+        name = f"mixture_{components[-1]:02d}"
         path = self.folder / f"{name}.yaml"
         if not path.is_file():
             runs = [self._last(f"component_{t:02d}") for t in components]
-            path.write_text(yaml.safe_dump(_classifier_config(runs, stage.weights, classifier), sort_keys=False))
+            with atomic_path(path) as temporary:
+                config = _classifier_config(runs, stage.weights, classifier)
+                temporary.write_text(yaml.safe_dump(config, sort_keys=False))
         seed = derive_seed(self.seed, "classifier", stage.component) % 2**31
         stage.mixture_run = self._run(name, ["--config", str(path), "--seed_everything", str(seed)])
         stage.mixture_score = self._score(stage.mixture_run, measure)
@@ -173,11 +183,6 @@ class Runs:
         on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
         module, data = load_module(checkpoint, "cuda" if on_gpu else "cpu"), load_data(checkpoint)
         assert isinstance(module, AdaGAN) and isinstance(data, SplitDataModule)
-        if "sample_weights" not in inspect.signature(type(data)).parameters and not _passes_on(type(data)):
-            raise InputError(
-                f"{type(data).__name__} takes no sample_weights, so its samples cannot be weighed; boost.method "
-                "ensemble and best_of work with any data"
-            )
         found = rule(module.density_ratios(data.split("train")))
         write_weights(file, found.weights)
         write_json(about, {"samples": len(found.weights), "multiplier": found.multiplier})
@@ -222,11 +227,6 @@ class Runs:
         return (averaged or found)[-1].value if found else None
 
 
-def _passes_on(kind: type) -> bool:
-    """Whether a class hands arguments that it does not name to its parent."""
-    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(kind).parameters.values())
-
-
 def _classifier_config(runs: list[Path], weights: list[float], classifier: ClassifierPlan) -> dict[str, Any]:
     """The configuration of a mixture's run, from that of its first component.
 
@@ -251,12 +251,15 @@ def _classifier_config(runs: list[Path], weights: list[float], classifier: Class
         if model[name] is None:
             hint = "it cannot be boosted" if option is None else f"give boost.classifier.{option}"
             raise InputError(f"{config['model']['class_path']} has no {name}, which the mixture needs; {hint}")
+    limit = config["trainer"].get("limit_val_batches")
     trainer = config["trainer"] | {
         "max_steps": classifier.max_steps,
         "max_epochs": -1,
         "max_time": None,
         "val_check_interval": classifier.max_steps,
         "check_val_every_n_epoch": None,
+        # it is calibrated there
+        "limit_val_batches": 1 if limit == 0 else limit,
         "log_every_n_steps": min(classifier.max_steps, config["trainer"].get("log_every_n_steps") or 50),
     }
     data = config["data"]

@@ -182,7 +182,7 @@ def median_distance(x: Tensor, y: Tensor, at_most: int = 1000) -> float:
     Args:
         x: (m, d).
         y: (n, d).
-        at_most: How many samples of each are looked at, evenly spread.
+        at_most: How many samples of each are looked at, evenly spread over its rows.
 
     Returns:
         The median of the distances between different samples, those of x and y together.

@@ -79,7 +79,9 @@ class TwoSampleTest(FeatureSets):
         require_same_size(real=real, generated=generated)
         # the deals are of places in a row, which must not depend on the rank that a sample came from
         real, generated = in_fixed_order(real), in_fixed_order(generated)
-        bandwidth = None if self.kernel else median_distance(real, generated)
+        # of many samples only some are looked at, and which must not depend on the labels
+        both = in_fixed_order(torch.cat([real, generated]))
+        bandwidth = None if self.kernel else median_distance(both[::2], both[1::2])
         kernel = self.kernel or RBFMixture([bandwidth or 1.0])
         random = keyed_generator("cpu", self.seed, "two-sample test")
         value, permuted = permuted_squared_mmds(real, generated, kernel, self.permutations, random)

@@ -97,8 +97,13 @@ class AdaGAN(GAN):
         # the components are in evaluation mode on purpose
         warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
         if stage == "fit" and self.trainer.ckpt_path is None:
-            for component, path in zip(self.generator.components, self.checkpoints, strict=False):  # type: ignore[arg-type]
-                component.load_state_dict(_read_generator(path))
+            if not self.checkpoints:
+                raise InputError(
+                    "a mixture is trained from finished components, whose checkpoints are missing; name them in "
+                    "model.checkpoints, or let `boost` train components and mixture"
+                )
+            for component, path in zip(self.generator.components, self.checkpoints, strict=True):  # type: ignore[arg-type]
+                _take_over(component, path)
 
     # ---- calibration ---------------------------------------------------------------------------
 
@@ -153,7 +158,11 @@ def _with_choice(latent: LatentSpec, weights: list[float]) -> LatentSpec:
     return LatentSpec(latent.noise, latent.codes | {COMPONENT: choice})
 
 
-def _read_generator(path: str) -> dict[str, Tensor]:
+def _take_over(component: nn.Module, path: str) -> None:
     if not Path(path).is_file():
         raise InputError(f"the component {path} does not exist; train it first, or let `boost` do so")
-    return generator_weights(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+    weights = generator_weights(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+    try:
+        component.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"the component {path} has another network than model.generator") from error

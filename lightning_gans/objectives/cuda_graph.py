@@ -22,12 +22,17 @@ class CUDAGraph(Recording):
         self._graph = torch.cuda.CUDAGraph()
 
     def prepare(self, optimizers: Iterable[Optimizer]) -> None:
-        """Let optimizers count their steps on the GPU."""
+        """Let optimizers count their steps on the GPU.
+
+        Raises:
+            Unrecordable: If one counts in Python or on the CPU, where a recording would stand still.
+        """
         # some kinds of rounds are still played in the ordinary way
         warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 if "capturable" not in group:
+                    _require_state_on_device(optimizer, group["params"])
                     continue
                 group["capturable"] = True
                 for parameter in group["params"]:
@@ -85,3 +90,11 @@ class CUDAGraph(Recording):
     def replay(self) -> None:
         """Launch the graph on the current stream."""
         self._graph.replay()
+
+
+def _require_state_on_device(optimizer: Optimizer, parameters: Iterable[torch.nn.Parameter]) -> None:
+    for parameter in parameters:
+        for name, value in optimizer.state.get(parameter, {}).items():
+            counts = isinstance(value, int | float) and not isinstance(value, bool)
+            if counts or (isinstance(value, torch.Tensor) and value.device != parameter.device):
+                raise Unrecordable(f"{type(optimizer).__name__} keeps its {name} off the GPU")

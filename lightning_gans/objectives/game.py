@@ -33,7 +33,7 @@ from lightning_gans.objectives.synchronise import (
     require_known,
 )
 from lightning_gans.objectives.watch import LossWatch
-from lightning_gans.randomness import KeyedGenerators, keyed_generator
+from lightning_gans.randomness import KeyedGenerators, keyed_generator, seed_default_generators
 
 Weights = Literal["ema", "raw"]
 
@@ -143,6 +143,8 @@ class Game(LightningModule, ABC):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """One round of the game."""
+        # what networks draw by themselves, as dropout does, is the same in a resumed run
+        seed_default_generators(self.device, self.seed, self.global_rank, self.global_step, "default generators")
         if self.recorded_rounds is None:
             self.play_round(batch, self.global_step)
         else:

@@ -100,6 +100,20 @@ class SemiSupervised(Adversarial):
         assert isinstance(self.discriminator, Classifier)
         return self.discriminator
 
+    def setup(self, stage: str) -> None:
+        """Refuse data with more classes than the classifier knows.
+
+        Raises:
+            InputError: With both numbers.
+        """
+        super().setup(stage)
+        classes = getattr(getattr(self.trainer, "datamodule", None), "num_classes", 0)
+        if classes > self.classifier.num_classes:
+            raise InputError(
+                f"the data have {classes} classes, but the classifier tells {self.classifier.num_classes} apart; set "
+                "model.discriminator.num_classes"
+            )
+
     # ---- the losses ----------------------------------------------------------------------------
 
     def discriminator_loss(self, real: Tensor, latent: Latent) -> Tensor:

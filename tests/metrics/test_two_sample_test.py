@@ -49,6 +49,13 @@ def test_the_statistic_is_the_unbiased_estimate_at_the_median_bandwidth() -> Non
     assert found.squared_mmd == pytest.approx(expected.item(), abs=1e-12)
 
 
+def test_the_labels_have_no_part_in_the_bandwidth_of_many_samples() -> None:
+    both = draw(2200, 1, 0)
+    dealt = [both[torch.randperm(2200, generator=torch.Generator().manual_seed(deal))] for deal in range(3)]
+    found = {outcome(samples[:1100], samples[1100:], permutations=1).bandwidth for samples in dealt}
+    assert len(found) == 1
+
+
 def test_neither_batches_nor_the_order_that_ranks_send_samples_in_change_anything() -> None:
     real, generated = draw(31, 2, 0), draw(24, 2, 1, 0.3)
     first = outcome(real, generated, permutations=99, seed=5)

@@ -65,6 +65,15 @@ class TinyDiscriminator(Discriminator):
         self.head = nn.Linear(5, 1)
 
 
+class ForgetfulDiscriminator(TinyDiscriminator):
+    """With dropout, which draws from torch's own generator."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(2)
+        super().__init__()
+        self.trunk.append(nn.Dropout(0.5))
+
+
 class BrokenDiscriminator(TinyDiscriminator):
     """Adds ``value`` to its logits in the given calls; a step of GAN calls it for real, fake, fake."""
 

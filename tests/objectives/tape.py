@@ -39,13 +39,16 @@ class Tape(Recording):
     def record(self, play: Callable[[], object], generators: Iterable[torch.Generator]) -> None:
         self.generators = list(generators)
         memory = _Memory()
-        states = [generator.get_state() for generator in self.generators]
-        with _Recorder(self, memory):
-            play()
-        # a recording does nothing: what it has written and drawn on this CPU is taken back
-        memory.restore()
-        for generator, state in zip(self.generators, states, strict=True):
-            generator.set_state(state)
+        drawn_from = [*self.generators, torch.default_generator]
+        states = [generator.get_state() for generator in drawn_from]
+        try:
+            with _Recorder(self, memory):
+                play()
+        finally:
+            # a recording does nothing: what it has written and drawn on this CPU is taken back
+            memory.restore()
+            for generator, state in zip(drawn_from, states, strict=True):
+                generator.set_state(state)
 
     def replay(self) -> None:
         self.replays += 1

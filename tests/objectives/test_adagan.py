@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch.optim import Adam
 
-from lightning_gans.data import PointSplit
+from lightning_gans.data import PointSplit, Ring
 from lightning_gans.errors import InputError
 from lightning_gans.latent import Code, LatentSpec, Noise
 from lightning_gans.networks import (
@@ -126,7 +127,20 @@ def test_what_is_no_mixture_is_refused(changes, words):
 
 
 def test_a_component_that_was_not_trained_is_named():
-    from lightning_gans.objectives.adagan import _read_generator
-
+    trainer = Trainer(max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False)
     with pytest.raises(InputError, match=r"no/last.ckpt does not exist"):
-        _read_generator("no/last.ckpt")
+        trainer.fit(mixture([1.0], checkpoints=["no/last.ckpt"]), Ring(batch_size=10))
+
+
+def test_a_mixture_without_trained_components_is_refused():
+    trainer = Trainer(max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False)
+    with pytest.raises(InputError, match=r"components, whose checkpoints are missing; name them in model\.checkpoints"):
+        trainer.fit(mixture(), Ring(batch_size=10))
+
+
+def test_components_of_other_networks_are_refused(tmp_path):
+    torch.save({"state_dict": {"generator.weight": torch.zeros(3)}}, tmp_path / "other.ckpt")
+    module = mixture([1.0], checkpoints=[str(tmp_path / "other.ckpt")])
+    trainer = Trainer(max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False)
+    with pytest.raises(InputError, match=r"other\.ckpt has another network than model\.generator"):
+        trainer.fit(module, Ring(batch_size=10))

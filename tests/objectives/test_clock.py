@@ -15,7 +15,18 @@ from lightning_gans.functional import gan_losses
 from lightning_gans.latent import Latent
 from lightning_gans.objectives import GAN, Adversarial, InfoGAN, InvariantInfoGAN, Updates
 
-from .games import OBJECTIVES, all_equal, build, latent_spec, loader, play, real_images, state_of, weights_of
+from .games import (
+    OBJECTIVES,
+    ForgetfulDiscriminator,
+    all_equal,
+    build,
+    latent_spec,
+    loader,
+    play,
+    real_images,
+    state_of,
+    weights_of,
+)
 
 
 class Logged(SGD):
@@ -281,3 +292,22 @@ def test_what_is_logged_is_the_mean_over_the_steps_since_the_last_log() -> None:
     assert len(set(each.values)) == 4
     assert mean.values[1] == pytest.approx(sum(each.values[:2]) / 2, abs=1e-6)
     assert mean.values[3] == pytest.approx(sum(each.values[2:]) / 2, abs=1e-6)
+
+
+def test_dropout_draws_in_a_continued_run_what_it_would_have_drawn(tmp_path) -> None:
+    def start(seed: int = 0) -> Adversarial:
+        return build(GAN, discriminator=ForgetfulDiscriminator(), seed=seed)
+
+    straight, first, second, other = start(), start(), start(), start(1)
+    play(straight, 4, data=loader(batches=1))
+    play(first, 2, data=loader(batches=1)).save_checkpoint(tmp_path / "half.ckpt")
+    torch.manual_seed(12345)  # another process has drawn other numbers before
+    play(second, 4, data=loader(batches=1), checkpoint=tmp_path / "half.ckpt")
+    assert all_equal(state_of(second).values(), state_of(straight).values())
+    masks = []
+    for module in (start(), start(), other):
+        module.discriminator.trunk[-1].register_forward_hook(lambda *a, kept=masks: kept.append(a[2] == 0))
+        play(module, 1)
+    per_run = len(masks) // 3
+    assert all_equal(masks[:per_run], masks[per_run : 2 * per_run])
+    assert not all_equal(masks[:per_run], masks[2 * per_run :])

@@ -97,6 +97,24 @@ def test_what_cuda_refuses_is_told_in_its_own_words(notes) -> None:
         recording(notes).record(play, [])
 
 
+class Counting(SGD):
+    """Counts its steps in Python, as optimizers of other packages do."""
+
+    def step(self, closure: Any = None) -> Any:
+        for parameter in self.param_groups[0]["params"]:
+            self.state[parameter]["step"] = self.state[parameter].get("step", 0) + 1
+        return super().step(closure)
+
+
+def test_an_optimizer_that_counts_in_python_is_not_recorded(notes) -> None:
+    layer = torch.nn.Linear(2, 1)
+    optimizer = Counting(layer.parameters(), lr=0.1, momentum=0.9)
+    layer(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    with pytest.raises(Unrecordable, match="Counting keeps its step off the GPU"):
+        recording(notes).prepare([optimizer])
+
+
 def test_optimizers_are_asked_to_count_their_steps_on_the_gpu(notes) -> None:
     layer = torch.nn.Linear(2, 1)
     adam, descent = Adam(layer.parameters(), lr=0.1), SGD(layer.parameters(), lr=0.1)

@@ -4,15 +4,18 @@ The recordings here are tapes of what reaches the CPU's kernels (see `tape`): li
 Python, so whatever a round takes from outside of tensors shows as a difference.
 """
 
+import itertools
 import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from torch.optim import SGD, Adam
+from torch.utils._pytree import tree_leaves
 
 from lightning_gans.data import CorrelatedGaussian
 from lightning_gans.errors import NonFiniteLoss
@@ -32,12 +35,14 @@ from lightning_gans.objectives import (
     Updates,
 )
 from lightning_gans.objectives.cuda_graph import CUDAGraph
+from lightning_gans.objectives.game import Game
 from lightning_gans.objectives.instance_noise import InstanceNoise
-from lightning_gans.objectives.recorded import MOST_KINDS, REHEARSALS, RecordedRounds
+from lightning_gans.objectives.recorded import MOST_KINDS, REHEARSALS, RecordedRounds, Unrecordable
 from tests.objectives import test_semi_supervised as semi_supervised
 from tests.objectives.games import (
     OBJECTIVES,
     SIDE,
+    ForgetfulDiscriminator,
     TinyDiscriminator,
     TinyGenerator,
     all_equal,
@@ -108,6 +113,7 @@ GAMES: dict[str, Callable[[], Any]] = {
     "gradient descent": lambda: build(GAN, generator_optimizer=partial(SGD, lr=0.1, momentum=0.9)),
     "spectral norm": lambda: with_adam(GAN, discriminator_regularisers=[SpectralNorm()]),
     "gradient penalty": lambda: with_adam(GAN, discriminator_regularisers=[GradientPenalty()]),
+    "dropout": lambda: with_adam(GAN, discriminator=ForgetfulDiscriminator()),
     "EBGAN": lambda: with_adam(partial(EBGAN, repelling_weight=0.5), discriminator=autoencoder()),
     "BEGAN": lambda: with_adam(BEGAN, discriminator=autoencoder(), ema_decay=0.9),
     "GMMN": gmmn,
@@ -262,8 +268,6 @@ def test_a_round_that_waits_for_the_device_is_not_recorded_and_the_sentence_says
 def test_a_recording_that_fails_leaves_the_game_as_it_was() -> None:
     class Refusing(Tape):
         def record(self, play: Callable[[], object], generators: Any) -> None:
-            from lightning_gans.objectives.recorded import Unrecordable
-
             super().record(play, generators)
             raise Unrecordable("no graphs today")
 
@@ -275,6 +279,39 @@ def test_a_recording_that_fails_leaves_the_game_as_it_was() -> None:
     plain, logged, _ = train(GAMES["moving average"])
     with pytest.warns(UserWarning, match="not as CUDA graphs: no graphs today"):
         recorded, logged_too, _ = train(GAMES["moving average"], recorder=Refused())
+    assert all_equal(state_of(plain).values(), state_of(recorded).values())
+    assert logged == logged_too
+
+
+@pytest.mark.parametrize("name", ["BEGAN", "samples for both", "semi-supervised", "moving average"])
+@pytest.mark.parametrize("updates", [1, 2])  # before which it fails
+def test_a_recording_that_fails_half_way_leaves_the_game_as_it_was(name: str, updates: int) -> None:
+    class Refusing(Tape):
+        def record(self, play: Callable[[], object], generators: Any) -> None:
+            follow, count = Game._follow, itertools.count(1)
+
+            def broken(*arguments: Any) -> None:
+                if next(count) == updates:
+                    raise Unrecordable("no memory left")
+                # what is recorded is not done, so that its results are not there
+                follow(*arguments)
+
+            with mock.patch.object(Game, "_follow", broken), pytest.raises(Unrecordable):
+                super().record(play, generators)
+            for *_, outputs in self.operations:
+                for leaf in tree_leaves(outputs):
+                    if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.dim() == 0:
+                        leaf.fill_(float("nan"))
+            raise Unrecordable("no memory left")
+
+    class Refused(Recorder):
+        def make(self) -> Tape:
+            self.tapes.append(Refusing())
+            return self.tapes[-1]
+
+    plain, logged, _ = train(GAMES[name])
+    with pytest.warns(UserWarning, match="not as CUDA graphs: no memory left"):
+        recorded, logged_too, _ = train(GAMES[name], recorder=Refused())
     assert all_equal(state_of(plain).values(), state_of(recorded).values())
     assert logged == logged_too
 

@@ -244,3 +244,11 @@ def test_an_ensemble_of_one_or_of_other_labels_is_refused(fitted, refused, tmp_p
     other["lightning_gans"]["config"]["data"]["init_args"]["labelled"]["seed"] = 5
     torch.save(other, tmp_path / "other.ckpt")
     assert "different labels" in refused("ensemble", own, tmp_path / "other.ckpt")
+
+
+def test_more_classes_than_the_classifier_knows_are_refused(refused):
+    sentence = refused(
+        "fit", "--config", "tests/conf/semi_supervised.yaml", "--model.discriminator.num_classes", 5,
+        "--trainer.max_steps", 1,
+    )  # fmt: skip
+    assert "the data have 10 classes, but the classifier tells 5 apart" in sentence

@@ -76,6 +76,10 @@ class BEGAN(EnergyBased):
             self._fake_energies.append(loss.detach())
         return loss
 
+    def begin_round(self, batch: dict[str, Tensor], step: int | Tensor) -> None:
+        """Forget the energies of a round that was broken off."""
+        self._real_energies, self._fake_energies = [], []
+
     def finish_round(self, step: int | Tensor) -> None:
         """Let k follow the balance of this round's energies, the same on every rank."""
         super().finish_round(step)
@@ -86,4 +90,3 @@ class BEGAN(EnergyBased):
         self.control.copy_(next_control(self.control, self.control_rate, balance))
         self.record("energy/control", self.control)
         self.record("energy/convergence", convergence_measure(real, balance))
-        self._real_energies, self._fake_energies = [], []

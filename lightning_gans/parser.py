@@ -98,6 +98,9 @@ def sentence(message: str, names: set[str]) -> str:
     if match := re.search(r"invalid choice: '([^']+)' \(choose from (.+)\)", message):
         choices = re.findall(r"'([^']+)'", match[2])
         return f"'{match[1]}' is none of {', '.join(choices)}{nearest(match[1], choices)}"
+    if where and (match := re.search(r"Unable to load config '([^']*)'", message)):
+        options = f"but has options of its own: set one of them (--{where}.NAME), or name a YAML file"
+        return f"{where} is '{match[1]}', {options}"
     if match := re.search(r"File does not exist: '?([^'\n]+)'?", message):
         return f"the file {match[1]} does not exist (given for --{where})"
     if match := re.search(r"Expected a dot import path string: (\S+)", message):

@@ -72,7 +72,7 @@ CASES = {
     ),
     "a number for a mapping": (
         ["--model.latent", "3"],
-        "model.latent: Unable to load config '3'",
+        "model.latent is '3', but has options of its own: set one of them (--model.latent.NAME), or name a YAML file",
     ),
     "a misspelt optimizer": (
         ["--model.generator_optimizer", '{"class_path": "torch.optim.Adm"}'],

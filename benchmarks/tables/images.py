@@ -6,6 +6,7 @@ from tables.records import over_seeds, read
 
 ROWS = (
     ("infogan_mnist_quick", "`infogan_mnist_quick.yaml`"),
+    ("infogan_mnist_quick_reuse", "quick, samples reused (`updates.reuse_samples`)"),
     ("infogan_mnist_1500_steps", "`infogan_mnist.yaml`, stopped at 1,500 of 5,000 steps"),
     ("infogan_mnist_quick_no_agreement", "quick, without the agreement on real images"),
     ("infogan_mnist_paper_quick", "quick, the published objective (`InfoGAN`)"),
@@ -14,7 +15,9 @@ ROWS = (
 
 SCORED = (
     ("infogan_mnist_quick_fidelity", "`infogan_mnist_quick.yaml`"),
+    ("infogan_mnist_quick_reuse", "`infogan_mnist_quick.yaml`, samples reused"),
     ("gan_mnist_quick", "`gan_mnist_quick.yaml`"),
+    ("mmd_gan_mnist", "`mmd_gan_mnist.yaml`"),
     *((f"f_gan_{d}_mnist_quick", f"`f_gan_{d}_mnist.yaml`, quick") for d in (
         "kl", "reverse_kl", "jensen_shannon", "gan", "pearson", "squared_hellinger",
     )),

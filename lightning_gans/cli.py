@@ -52,7 +52,7 @@ from lightning_gans.outcome import (
 )
 from lightning_gans.parser import HelpFormatter, SentenceParser
 from lightning_gans.processes import ending_together
-from lightning_gans.resumption import Resumption, find_resumption
+from lightning_gans.resumption import Resumption, come_to_an_end, find_resumption
 from lightning_gans.runs import CONFIG, RunLogger, drop_later_scores, folder_of_checkpoint, lock
 
 DESCRIPTION = """Train, compare and understand GANs.
@@ -237,6 +237,8 @@ class GanCLI(LightningCLI):
     # ---- around the run
 
     def _run_subcommand(self, subcommand: str) -> None:
+        if self._resume is not None and self._resume.at_its_end:
+            come_to_an_end(self.trainer)
         with ending_together(self.trainer):
             super()._run_subcommand(subcommand)
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
@@ -260,13 +262,10 @@ class GanCLI(LightningCLI):
             say(f"resuming from {self._resume.checkpoint} at step {self._resume.step}")
         say(f"writing to {folder}")
 
+    @rank_zero_only
     def after_fit(self) -> None:
         """Print the final scores and what was written."""
-        if self._resume is not None and self._resume.at_its_end:
-            # killed between its last step and its end, which Lightning does not come to when nothing is left to train
-            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-                callback.on_train_end(self.trainer, self.model)
-        if self._folder is not None and self.trainer.is_global_zero:
+        if self._folder is not None:
             tell_end_of_training(self._folder, self.trainer.global_step)
 
     @rank_zero_only

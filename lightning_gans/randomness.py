@@ -42,6 +42,8 @@ def seed_default_generators(device: torch.device | str, *key: int | str) -> None
     torch.default_generator.manual_seed(seed)
     if torch.device(device).type == "cuda":
         torch.cuda.manual_seed(seed)
+    elif torch.device(device).type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 class KeyedGenerators:

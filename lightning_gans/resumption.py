@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import Trainer
+
 from lightning_gans.checkpoint import changed_settings, configuration, read_checkpoint
 from lightning_gans.errors import InputError
 from lightning_gans.runs import CHECKPOINTS, POST_MORTEM, find_last_checkpoint, folder_of_checkpoint, is_finished
@@ -24,6 +26,17 @@ class Resumption:
     step: int = 0
     folder: Path | None = None
     at_its_end: bool = False
+
+
+def come_to_an_end(trainer: Trainer) -> None:
+    """Let a fit with nothing left to train begin and end all the same, as Lightning's does not.
+
+    Args:
+        trainer: Who is about to go on with a run that was killed between its last step and its end.
+    """
+    loop = trainer.fit_loop
+    no_batches = property(lambda self: self.trainer.limit_train_batches == 0)
+    loop.__class__ = type("EndingLoop", (type(loop),), {"skip": no_batches})
 
 
 def find_resumption(path: str, settings: Any, subcommand: str, config: dict[str, Any]) -> Resumption:

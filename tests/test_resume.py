@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from lightning_gans import cli
 from lightning_gans.__main__ import main
+from lightning_gans.callbacks import RunCheckpoints
+from lightning_gans.metrics import read_scores
 from lightning_gans.runs import lock
 from tests.cli_tools import TINY, call, start
 
@@ -21,6 +24,7 @@ def state(folder: Path) -> dict:
 def assert_same_run(folder: Path, reference: Path) -> None:
     first, second = state(folder), state(reference)
     assert first["global_step"] == second["global_step"]
+    assert first["MNIST"] == second["MNIST"], "another position in the data"
     assert first["state_dict"].keys() == second["state_dict"].keys()
     for key, value in first["state_dict"].items():
         assert torch.equal(value, second["state_dict"][key]), key
@@ -212,17 +216,51 @@ def _scored_steps(folder: Path) -> list[tuple[str, int]]:
     return [(s["metric"], s["step"]) for s in scores if s["protocol"]["split"] == "validation"]
 
 
-def test_a_run_killed_between_its_last_step_and_its_end_is_brought_to_its_end(trained, unfinished, monkeypatch):
+class Killed(BaseException):
+    """Nothing is saved, as at a power cut."""
+
+
+# 24 steps end with an epoch; validations in between or, with an interval in epochs, at its end
+@pytest.mark.parametrize(
+    "options",
+    [["--trainer.max_steps", "30"], ["--trainer.max_steps", "24", "--trainer.val_check_interval", "12"],
+     ["--trainer.max_steps", "24", "--trainer.val_check_interval", "1.0", "--trainer.check_val_every_n_epoch", "1"]],
+)  # fmt: skip
+def test_a_run_killed_between_its_last_step_and_its_end_is_brought_to_its_end(options, tmp_path, monkeypatch):
     monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
-    folder = unfinished / "tiny" / "version_0"
-    picture = folder / "samples" / "step=000030_samples.png"
-    picture.unlink()
-    assert main(["fit", "--config", str(TINY), "--runs", str(unfinished), "--ckpt_path", "last"]) == 0
-    assert json.loads((folder / "finished.json").read_text()) == {"step": 30}
-    assert picture.is_file()
-    assert_same_run(folder, trained[0])
-    for name in ("metrics.csv", "scores.jsonl"):
-        assert (folder / name).read_text() == (trained[0] / name).read_text()
+
+    def args(runs: Path, *more: str) -> list[str]:
+        saved = ["--checkpoints.every_n_steps", "6"]
+        return ["fit", "--config", str(TINY), "--runs", str(runs), *saved, *options, *more]
+
+    def killed(self, *_) -> None:
+        raise Killed
+
+    held = []
+    with monkeypatch.context() as patch:
+        patch.setattr(RunCheckpoints, "on_train_end", killed)
+        patch.setattr(cli, "lock", lambda folder: held.append(lock(folder)) or held[-1])
+        with pytest.raises(Killed):
+            main(args(tmp_path / "killed"))
+    for file in held:
+        file.close()
+    folder, reference = (tmp_path / name / "tiny" / "version_0" for name in ("killed", "straight"))
+    steps = int(options[1])
+    assert state(folder)["global_step"] == steps and not (folder / "finished.json").exists()
+    assert main(args(tmp_path / "straight")) == 0
+    before = state(folder)
+    assert main(args(tmp_path / "killed", "--ckpt_path", "last")) == 0
+    assert [path.name for path in folder.parent.iterdir()] == ["version_0"]
+    assert json.loads((folder / "finished.json").read_text()) == {"step": steps}
+    assert_same_run(folder, reference)
+    assert all(torch.equal(value, before["state_dict"][name]) for name, value in state(folder)["state_dict"].items())
+    assert (folder / "metrics.csv").read_text() == (reference / "metrics.csv").read_text()
+    scores = [[(s.metric, s.step, s.value) for s in read_scores(own / "scores.jsonl")] for own in (folder, reference)]
+    assert str(scores[0]) == str(scores[1])  # some are NaN
+    # and training on from there is training on
+    for runs in ("killed", "straight"):
+        assert main(args(tmp_path / runs, "--ckpt_path", "last", "--trainer.max_steps", str(steps + 6))) == 0
+    assert_same_run(folder.parent / "version_1", reference.parent / "version_1")
 
 
 def test_a_checkpoint_from_before_an_option_existed_is_one_with_its_default(unfinished, refused, monkeypatch):

@@ -177,10 +177,10 @@ class RunCheckpoints(Checkpoint):
 
 
 def _validation_follows(trainer: Trainer) -> bool:
-    """Whether Lightning validates after this step; in doubt no, which only means to save a little early."""
-    every = trainer.val_check_interval
-    counts_steps = trainer.check_val_every_n_epoch is None and isinstance(every, int)
-    return bool(counts_steps and trainer.enable_validation and trainer.global_step % every == 0)
+    """Whether Lightning validates after this step, by its own judgement: steps, epochs or time."""
+    loop = trainer.fit_loop
+    fetcher = loop._data_fetcher
+    return fetcher is not None and loop.epoch_loop._should_check_val_fx(fetcher)
 
 
 def _reached_the_end(trainer: Trainer) -> bool:

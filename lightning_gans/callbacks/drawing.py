@@ -1,6 +1,7 @@
 """When pictures are drawn."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -10,6 +11,14 @@ class Drawing(Callback, ABC):
 
     def __init__(self) -> None:
         self._drawn_step = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        """The step whose state was drawn last."""
+        return {"drawn_step": self._drawn_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember it, so that a run that only lacks its end is not drawn twice."""
+        self._drawn_step = state_dict["drawn_step"]
 
     @abstractmethod
     def draw(self, trainer: Trainer, module: LightningModule) -> None:

@@ -19,7 +19,8 @@ from lightning_gans.errors import InputError, StoppedUnhealthy
 from lightning_gans.files import atomic_path
 from lightning_gans.functional.boosting import DataWeights
 from lightning_gans.metrics import read_scores
-from lightning_gans.metrics.naming import lower_is_better
+from lightning_gans.metrics.naming import has_direction, lower_is_better
+from lightning_gans.metrics.score_table import FLOOR
 from lightning_gans.objectives import AdaGAN
 from lightning_gans.randomness import derive_seed
 from lightning_gans.runs import CHECKPOINTS, SCORES, is_finished, versions, write_json
@@ -124,7 +125,7 @@ class Runs:
             InputError: If they were not measured, or not by what has a better and a worse.
         """
         lower = lower_is_better(measure)
-        scores = {stage.component: stage.score for stage in self.stages if stage.score is not None}
+        scores = {s.component: s.score for s in self.stages if s.score is not None and not math.isnan(s.score)}
         if not scores:
             raise InputError(f"best_of chooses by {measure}, but {self._what_was_scored()}")
         return min(scores, key=lambda t: scores[t] if lower else -scores[t])
@@ -132,7 +133,8 @@ class Runs:
     def _what_was_scored(self) -> str:
         path = self._last("component_01") / SCORES
         scores = read_scores(path) if path.is_file() else []
-        names = sorted({score.metric for score in scores if score.protocol.get("split") == "validation"})
+        validated = {score.metric for score in scores if score.protocol.get("split") == "validation"}
+        names = sorted(name for name in validated if has_direction(name) and not name.startswith(FLOOR))
         if not names:
             return "the components had no validations; set --trainer.val_check_interval"
         return (

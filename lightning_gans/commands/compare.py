@@ -9,7 +9,7 @@ from pathlib import Path
 from lightning_gans.commands.options import SentenceArgumentParser
 from lightning_gans.errors import InputError
 from lightning_gans.metrics import Score, read_scores
-from lightning_gans.metrics.naming import lower_is_better
+from lightning_gans.metrics.naming import has_direction, lower_is_better
 from lightning_gans.metrics.score_table import FLOOR, format_protocol
 from lightning_gans.runs import SCORES, versions
 
@@ -111,7 +111,7 @@ def newest_scores(file: Path, split: str) -> dict[str, Score]:
     """The newest score of each metric by which models can be ranked; of averaged weights where there are both."""
     found: dict[str, Score] = {}
     for score in read_scores(file):
-        if score.protocol.get("split") != split or score.metric.startswith(FLOOR) or not _has_direction(score.metric):
+        if score.protocol.get("split") != split or score.metric.startswith(FLOOR) or not has_direction(score.metric):
             continue
         known = found.get(score.metric)
         beside = known is not None and known.step == score.step and known.protocol.get("weights") == "ema"
@@ -221,14 +221,6 @@ def _deviation(values: list[float]) -> float:
 
 def _text(value: float, spread: float | None) -> str:
     return f"{value:.4g}" if spread is None else f"{value:.4g} ± {spread:.2g}"
-
-
-def _has_direction(metric: str) -> bool:
-    try:
-        lower_is_better(metric)
-    except InputError:
-        return False
-    return True
 
 
 def _is_asked(metric: str, asked: str | None) -> bool:

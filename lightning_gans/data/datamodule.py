@@ -62,6 +62,7 @@ class SplitDataModule(LightningDataModule, ABC, Generic[AnySplit]):
         self._splits: dict[str, AnySplit] = {}
         self._sampler: RoundSampler | None = None
         self._loaded_state: dict[str, Any] | None = None
+        self._resumed_at: tuple[int, int, int] = (-1, 0, 0)  # step, epoch, offset
 
     # ---- what a dataset says about itself
 
@@ -127,6 +128,7 @@ class SplitDataModule(LightningDataModule, ABC, Generic[AnySplit]):
             device=split.device,
             weights=None if self.sample_weights is None else read_weights(self.sample_weights, len(split)),
         )
+        self._resumed_at = (-1, 0, 0)
         if self._loaded_state is not None:
             self._continue_from(self._loaded_state, self._sampler)
             self._loaded_state = None  # a later fit in this process starts at the beginning
@@ -167,7 +169,11 @@ class SplitDataModule(LightningDataModule, ABC, Generic[AnySplit]):
         """Give the position in the training data, and what the position is relative to."""
         state: dict[str, Any] = {"name": self.name, "fingerprint": self.fingerprint, "seed": self.seed}
         if self._sampler is not None and self.trainer is not None:
-            epoch, offset = get_position(self.trainer, self._sampler.epoch)
+            step, *resumed = self._resumed_at
+            if step == self.trainer.global_step:
+                epoch, offset = resumed  # nothing was trained since, and the counters stand as set for what follows
+            else:
+                epoch, offset = get_position(self.trainer, self._sampler.epoch)
             state |= {"samples_per_step": self._sampler.block_size, "epoch": epoch, "offset": offset}
             state["sample_weights"] = fingerprint_of(self._sampler.weights)
         return state
@@ -203,6 +209,7 @@ class SplitDataModule(LightningDataModule, ABC, Generic[AnySplit]):
             )
         sampler.resume(state["epoch"], state["offset"])
         if self.trainer is not None:
+            self._resumed_at = (self.trainer.global_step, state["epoch"], state["offset"])
             set_position(self.trainer, state["epoch"], state["offset"], rounds=len(sampler))
         # Lightning looks for state in the loader, does not find it, and warns that resuming is unreliable.
         warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before")

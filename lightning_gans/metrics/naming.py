@@ -80,5 +80,14 @@ def lower_is_better(metric: str) -> bool:
     raise InputError(f"nothing can be ranked by {metric}: neither a low nor a high value of it is better")
 
 
+def has_direction(metric: str) -> bool:
+    """Whether a smaller or a larger value of this metric is the better one, and we know which."""
+    try:
+        lower_is_better(metric)
+    except InputError:
+        return False
+    return True
+
+
 def _bare(metric: str) -> str:
     return re.sub(r"^((train|validation|test|raw)/)+", "", metric)

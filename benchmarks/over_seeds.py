@@ -4,8 +4,9 @@
     python benchmarks/over_seeds.py --config conf/gan_ring.yaml --name gan_ring_10000 -- --trainer.max_steps 10000
 
 Each seed goes through the ordinary commands, `fit` and then `test`; nothing is measured by other means than a user's.
-A seed that is recorded is not measured again, and one whose run is finished is not trained again, so a stopped
-benchmark goes on where it was. The record is benchmarks/results/<experiment>.json.
+A seed that is recorded is not measured again, one whose run is finished is not trained again, and a run that was
+stopped is gone on with, so a stopped benchmark goes on where it was. The record is
+benchmarks/results/<experiment>.json.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from lightning_gans.metrics import Score, read_scores
 from lightning_gans.runs import is_finished, versions
 
 RESULTS = Path(__file__).parent / "results"
+LAST = Path("checkpoints") / "last.ckpt"
 
 
 def main() -> None:
@@ -87,8 +89,9 @@ def run_seed(options: argparse.Namespace, experiment: str, seed: int) -> dict[st
     if not finished:
         configs = [part for config in options.config for part in ("--config", config)]
         place = ["--runs", options.runs, "--experiment", experiment, "--seed_everything", str(seed)]
-        run("fit", *configs, *place, *options.overrides)
-        seconds = round(time.perf_counter() - started, 1)
+        begun = [folder for folder in versions(Path(options.runs) / experiment)[-1:] if (folder / LAST).is_file()]
+        run("fit", *configs, *place, *options.overrides, *(["--ckpt_path", "last"] if begun else []))
+        seconds = None if begun else round(time.perf_counter() - started, 1)
     folder = finished[-1] if finished else versions(Path(options.runs) / experiment)[-1]
     run("test", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt"))
     scores = {s.metric: s for s in read_scores(folder / "scores.jsonl") if s.protocol["split"] in ("test", "floor")}

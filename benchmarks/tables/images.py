@@ -28,6 +28,8 @@ INCEPTION_SCORE = "inception_score_mnist-convnet_10k"
 
 def spread(values: list[int]) -> str:
     """The range of sorted values."""
+    if not values:
+        return "–"  # of runs that were stopped and gone on with
     return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
 
@@ -44,7 +46,7 @@ def errors() -> list[str]:
         hungarian, majority = summary["error_hungarian/digit"], summary["error_majority/digit"]
         bound = summary["information/digit"]
         bounds = f"{bound['min']:.3f}" if len(seeds) == 1 else f"{bound['min']:.3f} to {bound['max']:.3f}"
-        minutes = sorted({round(entry["wall_seconds"] / 60) for entry in seeds.values()})
+        minutes = sorted({round(entry["wall_seconds"] / 60) for entry in seeds.values() if entry["wall_seconds"]})
         lines.append(
             f"| {label} | {len(seeds)} | {next(iter(seeds.values()))['steps']:,} | {hungarian['median']:.2%} "
             f"| {hungarian['max']:.2%} | {majority['max']:.2%} | {bounds} | {spread(minutes)} |"

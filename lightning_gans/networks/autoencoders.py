@@ -17,7 +17,6 @@ from lightning_gans.errors import InputError
 from lightning_gans.images import Range
 from lightning_gans.networks.base import Discriminator
 from lightning_gans.networks.fully_connected import _ACTIVATIONS, _LAST_LAYERS, Activation, _initialise, _shape
-from lightning_gans.networks.initialisation import initialise
 from lightning_gans.networks.mnist import scaled
 from lightning_gans.precision import full_precision
 
@@ -81,6 +80,9 @@ class FullyConnectedAutoencoder(Autoencoder):
 class MNISTAutoencoder(Autoencoder):
     """A convolutional autoencoder of 28×28×1 images in (0, 1).
 
+    Its weights begin as PyTorch has them: without batch normalisation the small ones of a DCGAN would hide the image
+    from the decoder, which then paints the median image, black.
+
     Args:
         width: Scales all hidden widths.
         code: Length of the code.
@@ -113,7 +115,6 @@ class MNISTAutoencoder(Autoencoder):
             nn.ConvTranspose2d(narrow, 1, 4, stride=2, padding=1),
             nn.Sigmoid(),
         )
-        initialise(self)
 
 
 def _layers(widths: list[int], activation: Activation) -> list[nn.Module]:

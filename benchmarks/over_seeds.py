@@ -98,7 +98,7 @@ def run_seed(options: argparse.Namespace, experiment: str, seed: int) -> dict[st
     if any(score.protocol.get("fallback_data") for score in scores.values()):
         sys.exit("this was trained on the fallback data, which says nothing about MNIST; set LIGHTNING_GANS_DATA")
     return {
-        "steps": next(iter(scores.values())).step,
+        "steps": max(score.step for score in scores.values() if score.step is not None),  # the floor has none
         "wall_seconds": seconds,
         "cpu_threads": torch.get_num_threads(),
         "scores": {metric: round(score.value, 5) for metric, score in scores.items()},

@@ -18,6 +18,8 @@ SCORED = (
     ("infogan_mnist_quick_reuse", "`infogan_mnist_quick.yaml`, samples reused"),
     ("gan_mnist_quick", "`gan_mnist_quick.yaml`"),
     ("mmd_gan_mnist", "`mmd_gan_mnist.yaml`"),
+    ("ebgan_mnist_half", "`ebgan_mnist.yaml`, half width"),
+    ("began_mnist_half", "`began_mnist.yaml`, half width"),
     *((f"f_gan_{d}_mnist_quick", f"`f_gan_{d}_mnist.yaml`, quick") for d in (
         "kl", "reverse_kl", "jensen_shannon", "gan", "pearson", "squared_hellinger",
     )),

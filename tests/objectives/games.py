@@ -12,7 +12,7 @@ from torch.optim import SGD
 from torch.utils.data import DataLoader
 
 from lightning_gans.latent import Code, Latent, LatentSpec, Noise
-from lightning_gans.networks import Discriminator, Generator
+from lightning_gans.networks import Discriminator, FullyConnectedAutoencoder, Generator
 from lightning_gans.objectives import (
     FGAN,
     GAN,
@@ -86,6 +86,11 @@ class BrokenDiscriminator(TinyDiscriminator):
     def forward(self, images: Tensor) -> Tensor:
         broken = next(self.counter) in self.calls
         return super().forward(images) + (self.value if broken else 0.0)
+
+
+def autoencoder() -> FullyConnectedAutoencoder:
+    torch.manual_seed(1)
+    return FullyConnectedAutoencoder([1, SIDE, SIDE], [6, 4], output_range=(0.0, 1.0))
 
 
 def latent_spec(weight: float = 1.0) -> LatentSpec:

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 from lightning_gans.data import CorrelatedGaussian
 from lightning_gans.errors import NonFiniteLoss
 from lightning_gans.functional.kernels import RBFMixture
-from lightning_gans.networks import FullyConnectedAutoencoder, GaussianNoise, UnnormalisedGaussian
+from lightning_gans.networks import GaussianNoise, UnnormalisedGaussian
 from lightning_gans.objectives import (
     BEGAN,
     EBGAN,
@@ -41,11 +41,11 @@ from lightning_gans.objectives.recorded import MOST_KINDS, REHEARSALS, RecordedR
 from tests.objectives import test_semi_supervised as semi_supervised
 from tests.objectives.games import (
     OBJECTIVES,
-    SIDE,
     ForgetfulDiscriminator,
     TinyDiscriminator,
     TinyGenerator,
     all_equal,
+    autoencoder,
     build,
     latent_spec,
     loader,
@@ -85,11 +85,6 @@ class Log(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self.seen.append({name: value.item() for name, value in trainer.callback_metrics.items()})
-
-
-def autoencoder() -> FullyConnectedAutoencoder:
-    torch.manual_seed(1)
-    return FullyConnectedAutoencoder([1, SIDE, SIDE], [6, 4], output_range=(0.0, 1.0))
 
 
 def with_adam(objective: Any, **options: Any) -> Any:

@@ -10,15 +10,14 @@ from torch import Tensor
 from lightning_gans.errors import InputError
 from lightning_gans.functional import gan_losses
 from lightning_gans.functional.kernels import RBFMixture
-from lightning_gans.networks import FullyConnectedAutoencoder
 from lightning_gans.objectives import BEGAN, EBGAN, GAN, GMMN, MMDGAN, Adversarial, InstanceNoise, Updates
 from tests.objectives import test_semi_supervised as semi_supervised
 
 from .games import (
     OBJECTIVES,
-    SIDE,
     TinyGenerator,
     all_equal,
+    autoencoder,
     build,
     latent_spec,
     loader,
@@ -31,11 +30,6 @@ from .test_clock import overheard
 
 RATE = 0.5
 REUSE = Updates(reuse_samples=True)
-
-
-def autoencoder() -> FullyConnectedAutoencoder:
-    torch.manual_seed(1)
-    return FullyConnectedAutoencoder([1, SIDE, SIDE], [6, 4], output_range=(0.0, 1.0))
 
 
 GAMES: dict[str, Any] = {name: partial(build, objective) for name, objective in OBJECTIVES.items()} | {

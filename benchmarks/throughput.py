@@ -19,6 +19,10 @@ A round is one block of each. Ratios are medians over rounds with a 95 % interva
 process's CPU time, which other work on the machine disturbs less (workers of a DataLoader are not in it). Peak memory
 is of the whole process: resident memory on a CPU, allocated memory on a GPU.
 
+On a CPU each round also times one large matrix product. With the floating-point operations of an update (counted in
+convolutions and matrix products alone) it says how fast a side could be at most: at the speed of that product, with
+everything else for nothing. No program with these operations in float32 gets beyond that.
+
 The record is benchmarks/results/throughput.json, one entry for each (game, width, accelerator).
 """
 
@@ -43,6 +47,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_gans import __version__
 from lightning_gans.cli import GanCLI
@@ -57,6 +62,8 @@ GAMES = {
     "gan_celeba": ["conf/gan_celeba.yaml"],
 }
 SIDES = ("fit", "fast", "reuse", "compiled", "half", "bare", "fed")
+COUNTED = ("fit", "reuse", "bare")
+PRODUCT = 2048
 FACES = 2048
 BOOTSTRAP_SAMPLES = 10_000
 
@@ -100,15 +107,18 @@ def measure(game: str, options: argparse.Namespace, folder: Path) -> dict[str, A
         other.close()  # so that the end of a process that failed is noticed here
         print(f"{game}, {side}: {answer(pipes[side], side)}", flush=True)  # warm before the next one starts
     times: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
+    products = []
     for round_ in range(options.rounds):
+        if options.accelerator == "cpu":
+            products.append(matrix_product_seconds(options.threads))
         for side in SIDES:
             pipes[side].send("go")
             times[side].append(answer(pipes[side], side))
         print(f"{game}: round {round_ + 1} of {options.rounds}", end="\r", flush=True)
-    memory = {}
+    memory, operations = {}, {}
     for side, process in zip(SIDES, processes, strict=True):
         pipes[side].send("stop")
-        memory[side] = answer(pipes[side], side)
+        memory[side], operations[side] = answer(pipes[side], side)
         process.join()
     return {
         "command": options.command,
@@ -127,6 +137,8 @@ def measure(game: str, options: argparse.Namespace, folder: Path) -> dict[str, A
             side: round(options.block / median([wall for wall, _ in times[side]]), 2) for side in SIDES
         },
         "peak_memory_mb": memory,
+        "gflop_per_update": {side: round(operations[side] / 1e9, 2) for side in COUNTED},
+        "ceiling": ceiling(products, times["bare"], operations, options) if products else None,
         "block": options.block,
         "rounds": options.rounds,
         "machine": machine(options),
@@ -139,6 +151,31 @@ def measure(game: str, options: argparse.Namespace, folder: Path) -> dict[str, A
         },
         "columns": "seconds of a block by the wall clock, and of the process's CPU time",
         "blocks": {side: [[round(x, 5) for x in pair] for pair in pairs] for side, pairs in times.items()},
+    }
+
+
+def matrix_product_seconds(threads: int) -> float:
+    """What a large product of matrices takes: the best of three, for nothing is faster than the machine."""
+    torch.set_num_threads(threads)
+    left, right = torch.randn(PRODUCT, PRODUCT), torch.randn(PRODUCT, PRODUCT)
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        left @ right
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def ceiling(
+    products: list[float], bare: list[tuple[float, float]], operations: dict[str, int], options: argparse.Namespace
+) -> dict[str, Any]:
+    """How much faster than the loop by hand a side's operations could be, at the speed of a large matrix product."""
+    rate = 2 * PRODUCT**3 / median(products)
+    by_hand = median([wall for wall, _ in bare]) / options.block
+    return {
+        "matrix_product_gflops": round(rate / 1e9, 1),
+        "share_of_it_by_hand": round(operations["bare"] / by_hand / rate, 3),
+        "most_over_bare": {side: round(by_hand * rate / operations[side], 3) for side in COUNTED},
     }
 
 
@@ -218,6 +255,7 @@ class Turns:
     def __init__(self, pipe: Connection, block: int, accelerator: str):
         self.pipe, self.block, self.accelerator = pipe, block, accelerator
         self._started: tuple[float, float] | None = None
+        self.counter = FlopCounterMode(display=False)
 
     def over(self) -> bool:
         """Report the block that was run and wait; whether that was the last."""
@@ -227,7 +265,7 @@ class Turns:
         else:
             self.pipe.send((wall - self._started[0], cpu - self._started[1]))
         if self.pipe.recv() == "stop":
-            self.pipe.send(self._peak_memory())
+            self.pipe.send((self._peak_memory(), self.counter.get_total_flops()))
             return True
         self._started = self._now()
         return False
@@ -273,15 +311,24 @@ class Waiting(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         batches = in_memory(data, pl_module.device) if self.side == "bare" else fed(data, pl_module, self.folder)
         loop = bare_loop(pl_module, batches)  # type: ignore[arg-type]
+        with self.turns.counter:
+            loop.run(1)
         loop.run(self.turns.block)
         while not self.turns.over():
             loop.run(self.turns.block)
         os._exit(0)
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Count the operations of the first update, which is not recorded yet."""
+        if trainer.global_step == 0 and self.side in COUNTED:
+            self.turns.counter.__enter__()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """End of a block."""
+        if trainer.global_step == 1 and self.side in COUNTED:
+            self.turns.counter.__exit__(None, None, None)
         if trainer.global_step % self.turns.block == 0 and self.turns.over():
             os._exit(0)
 

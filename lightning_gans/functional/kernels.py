@@ -7,7 +7,8 @@
     scikit-learn and others                          exp(-γ |x - y|²)           γ = 1 / (2 σ²)
 
 A mixture here is the *mean* over its scales, so that k(x, x) = 1 however many there are; those codes sum, which
-multiplies MMD² by their number and changes nothing else.
+multiplies MMD² by their number. That matters wherever something else is added to it: another kernel (`Sum` takes the
+number as a weight), a penalty, a step of SGD.
 
 Samples are rows, (B, d). All kernels are differentiable, twice where samples differ, and computed in at least
 float32, under autocast too: the difference of two products of bfloat16 would be noise.
@@ -35,7 +36,7 @@ class Kernel(ABC):
 
     def diagonal(self, x: Tensor) -> Tensor:
         """The values k(x_i, x_i): (B,), from samples (B, d). Those of a function of x - y that is 1 at 0."""
-        return x.new_ones(len(x))
+        return _at_least_float(x).new_ones(len(x))
 
 
 @dataclass(frozen=True)

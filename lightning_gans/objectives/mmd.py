@@ -130,8 +130,8 @@ class MMDGAN(Adversarial):
 
     Args:
         discriminator: Its trunk carries the critic's features; its head is replaced.
-        kernel: Compares features; null for the mean of rational quadratic kernels plus the linear one, as in the
-            authors' code.
+        kernel: Compares features; null for the paper's rq*, the sum of five rational quadratic kernels plus the linear
+            one. Penalties are weighed against its MMD²: a kernel of another size wants other weights.
         critic_features: Length of φ(x) (16 in Bińkowski et al. 2018).
         gradient_penalty: λ of E[ (|∇f(x̂)| - 1)² ] for the witness function f between real and generated samples;
             0 for none.
@@ -158,7 +158,9 @@ class MMDGAN(Adversarial):
                 "discriminator_regularisers has a penalty on a discriminator's gradient, but what must be smooth in an "
                 "MMD GAN is its witness function; set gradient_penalty instead"
             )
-        self.kernel = kernel or Sum([RationalQuadraticMixture(), Linear()])
+        # a mixture here is a mean, the paper's a sum (section 4)
+        terms = RationalQuadraticMixture()
+        self.kernel = kernel or Sum([terms, Linear()], [float(len(terms.shapes)), 1.0])
         self.gradient_penalty = gradient_penalty
         self.feature_penalty = feature_penalty
 

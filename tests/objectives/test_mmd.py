@@ -62,6 +62,14 @@ def test_mmd_gan_approaches_the_mean_of_a_gaussian() -> None:
     assert module.generator.mean.item() == pytest.approx(2, abs=0.5)
 
 
+def test_the_kernel_of_an_mmd_gan_is_the_papers_sum_of_five_and_the_linear_one() -> None:
+    module = build(MMDGAN, 0.0)
+    x, y = torch.randn(4, 3), torch.randn(5, 3)
+    squares = torch.cdist(x, y).square()
+    expected = sum((1 + squares / (2 * shape)) ** -shape for shape in (0.2, 0.5, 1, 2, 5)) + x @ y.T
+    torch.testing.assert_close(module.kernel(x, y), expected)
+
+
 def test_gmmn_is_a_game_of_one_player_whose_loss_is_the_distance_of_real_and_generated() -> None:
     module, heard = gmmn(), []
     original = module.generator_loss

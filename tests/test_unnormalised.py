@@ -120,6 +120,15 @@ def test_uniform_noise_fills_a_box_around_the_data() -> None:
     assert outside == -math.inf
 
 
+@pytest.mark.parametrize("offset", [0.3, 6.0, 21.0, 100.0, 12345.0])
+def test_uniform_noise_never_leaves_its_own_box(offset) -> None:
+    noise = UniformNoise(2, margin=0.1)
+    noise.fit(offset + 0.1 * torch.rand(100, 2, generator=torch.Generator().manual_seed(0)))
+    latent = torch.rand(200_000, 2, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    latent[:4] = torch.tensor([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]])
+    assert noise.log_density(noise(latent)).isfinite().all()
+
+
 def test_noise_has_nothing_to_learn_but_travels_with_a_checkpoint() -> None:
     for noise in (GaussianNoise(2), UniformNoise(2)):
         assert not list(noise.parameters())

@@ -123,11 +123,20 @@ class UniformNoise(NoiseDistribution):
         self.half_width.copy_((high - low) * (0.5 + self.margin))
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Points (N, d), from latents (N, d) in (-1, 1)."""
-        return self.centre + self.half_width * latent
+        """Points (N, d), from latents (N, d) in [-1, 1]."""
+        # rounding may lead out of the box, where its own density would be 0
+        return (self.centre + self.half_width * latent).clamp(self._low, self._high)
 
     def log_density(self, points: Tensor) -> Tensor:
         """Minus the logarithm of the box's volume: (N,); -inf outside."""
-        outside = ((points - self.centre).abs() > self.half_width).any(1)
+        outside = ((points < self._low) | (points > self._high)).any(1)
         inside = -(2 * self.half_width).log().sum().to(points.dtype)
         return torch.where(outside, -math.inf, inside)
+
+    @property
+    def _low(self) -> Tensor:
+        return self.centre - self.half_width
+
+    @property
+    def _high(self) -> Tensor:
+        return self.centre + self.half_width

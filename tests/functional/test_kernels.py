@@ -88,6 +88,11 @@ def test_under_autocast_a_kernel_is_computed_in_full_precision() -> None:
     assert torch.equal(found, RBFMixture([4.0])(x, y))
 
 
+def test_the_diagonal_of_halved_samples_can_be_summed() -> None:
+    diagonal = RBFMixture([1.0]).diagonal(torch.zeros(1001, 2, dtype=torch.bfloat16))
+    assert diagonal.sum() == 1001
+
+
 def test_the_median_distance_is_that_of_different_samples() -> None:
     assert median_distance(torch.tensor([[0.0], [1.0]]), torch.tensor([[10.0]])) == 9.0  # of 1, 9, 10
     with pytest.raises(InputError, match="most samples are equal"):

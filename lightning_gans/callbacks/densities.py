@@ -245,7 +245,9 @@ def read(module: Adversarial, mixture: GaussianMixture, points: Tensor, places: 
     # a discriminator of packs can be asked about single places too
     judge = getattr(module.discriminator, "single", module.discriminator)
     with evaluation_mode(module.discriminator):
-        output = torch.cat([judge(part.to(module.device)).cpu() for part in places.split(10_000)])
+        output = torch.cat([judge(part.to(module.device)) for part in places.split(10_000)])
+    ratio = module.log_ratio(output).cpu() if module.has_log_ratio else None
+    output = output.cpu()
     log_p = _blurred(mixture, noise).log_density(places)
     generator, latent = module.generator, module.latent
     is_normal = latent.noise.distribution == "normal" and all(
@@ -260,7 +262,6 @@ def read(module: Adversarial, mixture: GaussianMixture, points: Tensor, places: 
         bandwidth = math.hypot(fitted_bandwidth(points), noise)
         log_q = KernelDensity(points, bandwidth).log_density(places)
     divergence = getattr(module, "divergence", None) or f_divergences.get("gan")
-    ratio = module.log_ratio(output) if module.has_log_ratio else None
     # a GAN's output is the log ratio only if its labels are not smoothed
     critic_output = ratio if isinstance(module, GAN) and ratio is not None else output
     return Reading(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lightning_gans.memory import keep_freed_memory
 from lightning_gans.networks import Discriminator
 from lightning_gans.objectives import Game
+from lightning_gans.objectives.backward import listens
 from lightning_gans.objectives.cuda_graph import CUDAGraph
 from lightning_gans.objectives.recorded import RecordedRounds
 
@@ -64,10 +65,13 @@ class Speed(Callback):
         if not self.graphs or not isinstance(pl_module, Game):
             return
         self._capturable = [[group.get("capturable") for group in o.param_groups] for o in trainer.optimizers]
+        listener = next((type(c).__name__ for c in trainer.callbacks if listens(c)), None)  # type: ignore[attr-defined]
         if pl_module.device.type != "cuda":
             self._refuse(f"they need an NVIDIA GPU, and training is on the {pl_module.device.type}")
         elif trainer.world_size > 1:
             self._refuse(f"{trainer.world_size} processes share the training")
+        elif listener is not None:
+            self._refuse(f"the callback {listener} wants to be called at every backward, which no recording does")
         else:
             # backward passes remember the stream that they ran on, so rehearsals run where the recordings will
             pl_module.recorded_rounds = RecordedRounds(pl_module, partial(CUDAGraph, torch.cuda.Stream()))
@@ -80,6 +84,10 @@ class Speed(Callback):
         """Give the recordings' memory back."""
         if isinstance(pl_module, Game):
             pl_module.recorded_rounds = None
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the recordings' memory back, before that of the weights they work on is."""
+        self.on_train_end(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Leave no trace of recording in the optimizers' settings, which a CPU would refuse."""

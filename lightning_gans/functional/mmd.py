@@ -237,7 +237,9 @@ def _sums(x: Tensor, y: Tensor, kernel: Kernel, diagonal: bool) -> tuple[Tensor,
 
     blocks = list(_blocks(len(x), len(y)))
     again = len(blocks) > 1 and torch.is_grad_enabled() and (x.requires_grad or y.requires_grad)
-    compute: Callable[..., tuple[Tensor, ...]] = partial(checkpoint, part, use_reentrant=False) if again else part
+    compute: Callable[..., tuple[Tensor, ...]] = (
+        partial(checkpoint, part, use_reentrant=False, preserve_rng_state=False) if again else part
+    )
     parts = [compute(x[block], y, block.start) for block in blocks]
     rows, columns, squares = zip(*parts, strict=True)
     return torch.cat(rows), torch.stack(columns).sum(0), torch.stack(squares).sum()

@@ -56,5 +56,6 @@ def random_affine(
         ],
         dim=1,
     ).view(batch, 2, 3)
-    grid = affine_grid(matrix.to(images.dtype), list(images.shape), align_corners=False)
-    return grid_sample(images, grid, align_corners=False)
+    with torch.autocast(device.type, enabled=False):  # which would make the grid's product one of eight bits
+        grid = affine_grid(matrix.to(images.dtype), list(images.shape), align_corners=False)
+        return grid_sample(images, grid, align_corners=False)

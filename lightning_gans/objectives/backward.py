@@ -25,8 +25,13 @@ def somebody_listens(module: LightningModule) -> bool:
     if type(strategy.precision_plugin) not in (Precision, MixedPrecision):
         return True
     return any(_has_own(module, name, LightningModule) for name in OF_THE_MODULE) or any(
-        _has_own(callback, hook, Callback) for callback in trainer.callbacks for hook in HOOKS
+        listens(callback) for callback in trainer.callbacks
     )
+
+
+def listens(callback: Callback) -> bool:
+    """Whether a callback wants to be called before or after each backward."""
+    return any(_has_own(callback, hook, Callback) for hook in HOOKS)
 
 
 def _has_own(instance: object, name: str, base: type) -> bool:

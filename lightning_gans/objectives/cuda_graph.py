@@ -9,6 +9,10 @@ from torch.optim import Optimizer
 from lightning_gans.errors import first_sentence
 from lightning_gans.objectives.recorded import Recording, Unrecordable
 
+_A_WAIT = "called a synchronizing"
+_OF_THE_MODE_ITSELF = "Synchronization debug mode is a prototype"
+"""What CUDA's debug mode says of an operation that waits, and of itself, once in a process."""
+
 
 class CUDAGraph(Recording):
     """Operations as one CUDA graph (see PyTorch's notes on CUDA graphs, "whole-network capture").
@@ -56,18 +60,20 @@ class CUDAGraph(Recording):
         before = torch.cuda.get_sync_debug_mode()
         with warnings.catch_warnings(record=True) as caught, torch.cuda.stream(self._stream):
             warnings.simplefilter("always")
-            if last:
-                torch.cuda.set_sync_debug_mode("warn")
             try:
+                if last:
+                    torch.cuda.set_sync_debug_mode("warn")
                 play()
             finally:
-                torch.cuda.set_sync_debug_mode(before)
+                if last:
+                    torch.cuda.set_sync_debug_mode(before)
         torch.cuda.current_stream().wait_stream(self._stream)
         waits = []
         for warning in caught:
-            if "synchronizing" in str(warning.message):
+            text = str(warning.message)
+            if text.startswith(_A_WAIT):
                 waits.append(f"{warning.filename}, line {warning.lineno}")
-            else:
+            elif not text.startswith(_OF_THE_MODE_ITSELF):
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         if waits:
             raise Unrecordable(f"an operation of the round waits for the GPU ({waits[0]})")
@@ -78,18 +84,26 @@ class CUDAGraph(Recording):
         Raises:
             Unrecordable: If CUDA refuses one of them.
         """
-        for generator in generators:
-            self._graph.register_generator_state(generator)
+        if _registers_generators():
+            for generator in generators:
+                self._graph.register_generator_state(generator)
         try:
             # other threads may copy batches meanwhile
             with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
                 play()
         except (RuntimeError, AssertionError) as error:
-            raise Unrecordable(f"CUDA refuses to record the round: {first_sentence(error)}") from error
+            # where the end of a broken recording fails too, what broke it is underneath
+            cause = error.__context__ if isinstance(error.__context__, RuntimeError | AssertionError) else error
+            raise Unrecordable(f"CUDA refuses to record the round: {first_sentence(cause)}") from error
 
     def replay(self) -> None:
         """Launch the graph on the current stream."""
         self._graph.replay()
+
+
+def _registers_generators() -> bool:
+    """Whether graphs must be told of the generators they draw from: since PyTorch 2.14 they notice by themselves."""
+    return tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 14)
 
 
 def _require_state_on_device(optimizer: Optimizer, parameters: Iterable[torch.nn.Parameter]) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_gans.randomness import KeyedGenerators
@@ -77,6 +77,7 @@ class _Kind:
     played: int = 0
     ready: bool = False
     batch: dict[str, Tensor] = field(default_factory=dict)
+    gradients: list[tuple[nn.Parameter, Tensor | None]] = field(default_factory=list)
     names: tuple[str, ...] = ()
 
 
@@ -106,6 +107,7 @@ class RecordedRounds:
         self._game = game
         self._make = recording
         self._kinds: dict[Hashable, _Kind] = {}
+        self._latest: _Kind | None = None
         self._clock = torch.zeros((), dtype=torch.long, device=game.device)
         self._rates = [
             _Rate(group, torch.zeros((), device=game.device))
@@ -141,11 +143,25 @@ class RecordedRounds:
                 rate.tensor.fill_(rate.group["lr"])
             for name, values in batch.items():
                 kind.batch[name].copy_(values, non_blocking=True)
+            if kind is not self._latest:
+                # each recording has gradients of its own, and whoever looks at them wants this round's
+                for parameter, gradient in kind.gradients:
+                    parameter.grad = gradient
+                self._latest = kind
             self._game.tick(kind.recording.replay)
             self._game.count_replayed(kind.names)
         else:
             kind.played += 1
+            self._latest = None
             last = kind.played == REHEARSALS
+            if last:
+                try:
+                    # the last rehearsal is of what will be recorded
+                    kind.recording.prepare(self._game.raw_optimizers())
+                except Unrecordable as reason:
+                    self._refuse(str(reason))
+                    self._game.play_round(batch, step)
+                    return
             try:
                 kind.recording.rehearse(lambda: self._game.play_round(batch, step, kind.generators), last)
             except Unrecordable as reason:
@@ -174,7 +190,6 @@ class RecordedRounds:
 
     def _record(self, kind: _Kind, batch: dict[str, Tensor]) -> None:
         kind.batch = {name: values.clone() for name, values in batch.items()}
-        kind.recording.prepare(self._game.raw_optimizers())
 
         def play() -> None:
             kind.names = self._game.play_round(kind.batch, self._clock, kind.generators)
@@ -190,9 +205,12 @@ class RecordedRounds:
             for rate, number in zip(self._rates, numbers, strict=True):
                 rate.group["lr"] = number
         kind.generators.rekey(self._game.global_step)
+        kind.gradients = [(p, p.grad) for player in self._game.players() for p in player.parameters]
+        self._latest = kind
         kind.ready = True
 
     def _refuse(self, reason: str) -> None:
         self.refused = reason
         self._kinds.clear()
+        self._latest = None
         rank_zero_warn(f"rounds are played one operation at a time, not as CUDA graphs: {reason}")

@@ -89,7 +89,8 @@ class GradientRegulariser(Regulariser):
     ``every`` times as heavy, which asks the same for less (Karras et al. 2020, arXiv 1912.04958, section 3.1; the
     optimizer is left as it is).
 
-    Under bf16-mixed it is computed in float32 all the same: second derivatives do not survive eight bits. Logged is
+    Under bf16-mixed it is computed in float32 all the same: second derivatives do not survive eight bits. (A GPU's
+    convolutions may keep ten of them, TF32, if `torch.backends.cudnn` is left as it comes.) Logged is
     the penalty as it is, its mean over the updates at which it was found; a log between two of them repeats the last.
 
     Args:

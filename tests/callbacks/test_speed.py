@@ -1,11 +1,13 @@
 """What makes training faster leaves its results as they are."""
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from torch import Tensor
 from torch.optim import SGD, Adam
 from torch.utils.data import DataLoader
@@ -119,6 +121,35 @@ def test_without_a_gpu_the_command_line_trains_without_graphs_and_says_so(tmp_pa
     with pytest.warns(UserWarning, match="not as CUDA graphs: they need an NVIDIA GPU, and training is on the cpu"):
         assert main([*arguments, "--speed.graphs", "true", "--trainer.accelerator", "cpu"]) == 0
     assert "finished after 2 steps" in capsys.readouterr().out
+
+
+class Listener(Callback):
+    def on_after_backward(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("callbacks", "refused"), [([], False), ([Listener()], True)])
+def test_graphs_are_refused_where_a_callback_listens_to_each_backward(callbacks, refused, monkeypatch) -> None:
+    module = convolutional()
+    play(module, 1, data=digits(), callbacks=callbacks)  # for its trainer
+    monkeypatch.setattr(type(module), "device", torch.device("cuda"))
+    monkeypatch.setattr("lightning_gans.callbacks.speed.RecordedRounds", lambda *_: "recorded")
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: None)
+    with pytest.warns(UserWarning, match="the callback Listener wants") if refused else nullcontext():
+        Speed(graphs=True).on_train_start(module.trainer, module)
+    assert module.recorded_rounds == (None if refused else "recorded")
+
+
+def test_recordings_do_not_outlive_a_fit_that_breaks_off() -> None:
+    class Breaks(Callback):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+            pl_module.recorded_rounds = "recorded"
+            raise RuntimeError("broken off")
+
+    module = convolutional()
+    with pytest.raises(RuntimeError, match="broken off"):
+        play(module, 2, data=digits(), callbacks=[Speed(), Breaks()])
+    assert module.recorded_rounds is None
 
 
 def test_memory_is_kept_in_training_on_a_cpu_unless_that_was_refused(monkeypatch) -> None:

@@ -136,6 +136,14 @@ def test_the_frame_grows_by_uniform_amounts_of_at_most_the_given_one_and_the_thi
     assert_uniform(8 / y - 1, 0.2)
 
 
+def test_under_autocast_positions_keep_their_digits() -> None:
+    images = torch.rand(8, 1, 28, 28, generator=source(1))
+    plain = random_affine(images, source(), rotation=20, scale=0.2, shear=0.2, translation=0.2)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = random_affine(images, source(), rotation=20, scale=0.2, shear=0.2, translation=0.2)
+    assert torch.equal(mixed, plain)
+
+
 def test_what_comes_in_from_outside_is_zero() -> None:
     images = torch.ones(200, 1, 9, 9)
     moved = random_affine(images, source(), **STILL | {"translation": 2.0})

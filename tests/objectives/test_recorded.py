@@ -205,6 +205,24 @@ def test_a_lazy_regulariser_has_a_recording_of_its_own() -> None:
     )
 
 
+def test_gradients_are_those_of_the_latest_round_whichever_recording_it_had() -> None:
+    class Gradients(Callback):
+        def __init__(self) -> None:
+            self.seen: list[torch.Tensor] = []
+
+        def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+            self.seen.append(torch.cat([p.grad.flatten().clone() for p in pl_module.parameters()]))
+
+    def gradients(*callbacks: Callback) -> list[torch.Tensor]:
+        module, watch = with_adam(GAN, discriminator_regularisers=[R1(1.0, every=3)]), Gradients()
+        play(module, 3 * REHEARSALS + 9, data=loader(8, 4), callbacks=[*callbacks, watch])
+        return watch.seen
+
+    recorder = Recorder()
+    assert all_equal(gradients(), gradients(recorder))
+    assert len(recorder.tapes) == 2
+
+
 def test_a_changed_learning_rate_is_a_round_of_another_kind() -> None:
     class Slower(Callback):
         def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:

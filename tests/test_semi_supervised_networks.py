@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from lightning_gans.errors import InputError
+from lightning_gans.latent import CategoricalCode, LatentSpec, Noise
 from lightning_gans.networks import (
     FullyConnectedClassifier,
     FullyConnectedDiscriminator,
+    FullyConnectedGenerator,
     MinibatchDiscriminator,
     MNISTGenerator,
     SemiSupervisedGenerator,
@@ -160,6 +162,43 @@ def test_minibatch_discrimination_multiplies_features_by_its_tensor():
     distance = (flat[0] - flat[1]).view(2, 4).abs().sum(1)
     pair = layer(features[:2])
     torch.testing.assert_close(pair[0, 3:], distance.neg().exp())
+
+
+def test_minibatch_discrimination_says_the_same_of_batches_of_any_size_in_evaluation():
+    layer, image = MinibatchDiscrimination(3, kernels=2), torch.randn(1, 3)
+    similarity = {}
+    for training, size in ((False, 6), (True, 5), (False, 9), (False, 2), (False, 1), (True, 9)):
+        layer.train(training)
+        similarity[training, size] = layer(image.expand(size, -1))[:, 3:]
+    assert (similarity[False, 6] == 5).all()  # before training: as it is
+    assert (similarity[True, 5] == 4).all() and (similarity[True, 9] == 8).all()
+    for size in (9, 2):  # of copies, each is like all others, four as in training
+        torch.testing.assert_close(similarity[False, size], torch.full((size, 2), 4.0))
+    assert (similarity[False, 1] == 0).all()
+
+
+def test_a_classifier_with_minibatch_discrimination_can_be_evaluated_on_many_samples():
+    network = classifier(minibatch_kernels=50).eval()
+    assert network(torch.randn(3000, *network.sample_shape)).isfinite().all()  # 9 GB of pairs at once
+
+
+def test_a_reference_batch_is_refused_for_latents_that_it_is_not_like():
+    generator = VirtualBatchNormGenerator(
+        4, partial(FullyConnectedGenerator, sample_shape=[2], hidden=[5], batch_norm=True)
+    )
+    generator.require(LatentSpec(Noise("uniform", 4)))
+    with pytest.raises(InputError, match="uniform noise, but the latent's is normal; give the generator noise: normal"):
+        generator.require(LatentSpec(Noise("normal", 4)))
+    with pytest.raises(InputError, match="is for noise alone, but the latent has the codes digit"):
+        generator.require(LatentSpec(Noise("uniform", 2), {"digit": CategoricalCode(2)}))
+
+
+def test_virtual_batch_norm_keeps_its_digits_under_autocast():
+    layer = VirtualBatchNorm(nn.BatchNorm1d(3), reference_size=64)
+    samples = 300 + torch.randn(80, 3)
+    found = layer(samples.bfloat16())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), layer(samples.bfloat16().float()), rtol=1e-2, atol=1e-2)
 
 
 def test_the_historical_average_is_the_mean_of_all_that_was_seen():

@@ -28,6 +28,7 @@ from lightning_gans.functional.densities import (
 from lightning_gans.metrics import ModeCoverage, mass_coverage
 from lightning_gans.metrics.coverage import HELD_OUT, KERNELS, REAL
 from lightning_gans.networks import AffineGenerator
+from lightning_gans.networks.minibatch_discrimination import MinibatchDiscrimination
 from lightning_gans.networks.modes import evaluation_mode
 from lightning_gans.objectives import GAN, Adversarial
 from lightning_gans.objectives.game import Weights
@@ -219,7 +220,12 @@ def _noise(trainer: Trainer, module: Adversarial) -> float:
 
 
 def _knows_ratios(module: Adversarial) -> bool:
-    """Whether the discriminator is of the kind whose optimum is a function of p/q; energies and witnesses are not."""
+    """Whether the discriminator is of the kind whose optimum is a function of p/q at a place.
+
+    Energies and witnesses are not, nor is one that looks at what else is in a batch, here a grid of places.
+    """
+    if any(isinstance(layer, MinibatchDiscrimination) for layer in module.discriminator.modules()):
+        return False
     return module.has_log_ratio or getattr(module, "divergence", None) is not None
 
 

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from lightning_gans.data.datamodule import ImageDataModule, SplitName
 from lightning_gans.data.digits import load_digits_split
 from lightning_gans.data.idx import MNIST_SHA256, SHAPES, read_idx
-from lightning_gans.data.labelled import Labelled, PartlyLabelled
+from lightning_gans.data.labelled import Labelled, PartlyLabelled, fingerprint_of
 from lightning_gans.data.sampler import RoundSampler
 from lightning_gans.data.split import ImageSplit
 from lightning_gans.errors import InputError
@@ -133,6 +133,28 @@ class MNIST(ImageDataModule[ImageSplit]):
     def seen_in_training(self, split: ImageSplit, sampler: RoundSampler) -> Dataset[dict[str, Tensor]]:
         """The training images; with labelled ones beside them, if that is asked for."""
         return split if self.labelled_places is None else PartlyLabelled(split, self.labelled_places, sampler)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What every data module gives, and which images have labels."""
+        state = super().state_dict()
+        return state if self.labelled is None else state | {"labelled_images": self._labelled_fingerprint}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the position from a checkpoint, refusing one that has learned from other labels too.
+
+        Args:
+            state_dict: What `state_dict` gave.
+        """
+        super().load_state_dict(state_dict)
+        if state_dict.get("labelled_images", self._labelled_fingerprint) != self._labelled_fingerprint:
+            raise InputError(
+                "The checkpoint has learned from the labels of other images than data.labelled chooses now; restore "
+                "data.labelled, or train from the beginning."
+            )
+
+    @property
+    def _labelled_fingerprint(self) -> str:
+        return "none" if self.labelled_places is None else fingerprint_of(self.labelled_places)
 
     # ---- files
 

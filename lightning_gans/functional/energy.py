@@ -32,16 +32,16 @@ def pulling_away(codes: Tensor) -> Tensor:
         f(S) = 1 / (N (N - 1)) sum_i sum_{j ≠ i} ( S_i.S_j / (|S_i| |S_j|) )²
 
     Args:
-        codes: S, the autoencoder's codes of N generated samples, (N, d), N at least 2.
+        codes: S, the autoencoder's codes of N generated samples, (N, d).
 
     Returns:
-        A scalar in [0, 1]: 1 if all codes are parallel, 0 if they are orthogonal.
+        A scalar in [0, 1]: 1 if all codes are parallel, 0 if they are orthogonal, and for one code alone.
     """
     with torch.autocast(codes.device.type, enabled=False):
         directions = normalize(codes.float() if codes.dtype in (torch.bfloat16, torch.float16) else codes, dim=1)
         cosines = directions @ directions.T
     n = len(codes)
-    return (cosines.square().sum() - cosines.diagonal().square().sum()) / (n * (n - 1))
+    return (cosines.square().sum() - cosines.diagonal().square().sum()) / max(1, n * (n - 1))
 
 
 def equilibrium_loss(real: Tensor, fake: Tensor, control: Tensor | float) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lightning_gans.errors import InputError
 from lightning_gans.functional.density_ratios import Features, require_samples
+from lightning_gans.functional.kernels import median_distance
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class GaussianKernels:
     centres: Tensor
     bandwidth: float
 
+    def __post_init__(self) -> None:
+        if not self.bandwidth > 0:
+            raise InputError(f"the kernels' bandwidth is {self.bandwidth}, but must be positive")
+
     def __call__(self, x: Tensor) -> Tensor:
         """Points (N, d) to float64 features (N, k)."""
         distances = torch.cdist(x.double(), self.centres.double())
@@ -38,8 +43,11 @@ def median_bandwidth(p: Tensor, q: Tensor) -> float:
     Args:
         p: (n, d).
         q: (m, d).
+
+    Raises:
+        InputError: If more than half of the distances are 0, so that it says nothing.
     """
-    return float(torch.pdist(torch.cat([p[:1000], q[:1000]]).double()).median())
+    return median_distance(p[:1000].double(), q[:1000].double())
 
 
 @dataclass(frozen=True)

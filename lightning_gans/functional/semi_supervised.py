@@ -21,6 +21,9 @@ from torch.nn.functional import cross_entropy
 
 from lightning_gans.functional import gan_losses
 
+BLOCK_ELEMENTS = 2**24
+"""Numbers in memory at once where all pairs of a batch are compared: 64 MiB in float32."""
+
 Distance = Literal["squared", "mean_squared", "mean_absolute"]
 
 
@@ -109,6 +112,12 @@ def minibatch_similarity(matrices: Tensor) -> Tensor:
     Returns:
         o, (N, B), in ``[0, N - 1]``.
     """
-    distances = (matrices[:, None] - matrices).abs().sum(3)
-    others = ~torch.eye(len(matrices), dtype=torch.bool, device=matrices.device)
-    return (distances.neg().exp() * others[:, :, None]).sum(1)
+    # all pairs of a large batch would not fit into memory
+    rows = max(1, BLOCK_ELEMENTS // max(1, matrices.numel()))
+    places = torch.arange(len(matrices), device=matrices.device)
+    parts = []
+    for some, where in zip(matrices.split(rows), places.split(rows), strict=True):
+        distances = (some[:, None] - matrices).abs().sum(3)
+        others = where[:, None] != places
+        parts.append((distances.neg().exp() * others[:, :, None]).sum(1))
+    return torch.cat(parts)

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from lightning_gans.images import Range, to_float, to_uint8
+from lightning_gans.latent import LatentSpec
 from lightning_gans.precision import full_precision
 
 
@@ -21,6 +22,13 @@ class Generator(nn.Module):
     input_size: int
     sample_shape: tuple[int, ...]
     output_range: Range | None
+
+    def require(self, latent: LatentSpec) -> None:
+        """Refuse latents that it is not made for; by default none.
+
+        Raises:
+            InputError: With what to change.
+        """
 
     def from_stored(self, samples: Tensor) -> Tensor:
         """Samples as networks see them: uint8 images mapped to the output range, points unchanged."""

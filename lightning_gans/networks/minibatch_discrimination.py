@@ -18,13 +18,17 @@ class MinibatchDiscrimination(nn.Module):
         M_i = f(x_i) T,  o(x_i)_b = sum_{j != i} exp(-|M_i,b - M_j,b|_1)
 
     The sample itself (j = i) is not counted; see `minibatch_similarity`. What is said of a sample depends on its batch,
-    also in evaluation: a batch must be all real or all generated. The sums grow with the batch.
+    also in evaluation: a batch must be all real or all generated. A sum grows with the batch, so one over a batch of
+    another size than training's is brought to that size: what is read off it does not hang on how many samples are
+    evaluated at a time.
 
     Args:
         feature_size: n.
         kernels: B, the number of spaces.
         kernel_dim: C, the dimensions of each.
     """
+
+    others: Tensor
 
     def __init__(self, feature_size: int, kernels: int = 50, kernel_dim: int = 5):
         super().__init__()
@@ -36,11 +40,18 @@ class MinibatchDiscrimination(nn.Module):
         # features of variance 1 then have points of variance 1
         nn.init.normal_(self.tensor, std=feature_size**-0.5)
         self.output_size = feature_size + kernels
+        # how many a sample was compared with in training; 0 before
+        self.register_buffer("others", torch.zeros(()))
 
     def forward(self, features: Tensor) -> Tensor:
         """Features of shape (B, n) with similarities appended."""
         matrices = torch.einsum("if,fbc->ibc", features, self.tensor)
-        return torch.cat([features, minibatch_similarity(matrices)], 1)
+        similarity, others = minibatch_similarity(matrices), len(features) - 1
+        if self.training:
+            self.others.fill_(others)
+        elif others > 0:
+            similarity = similarity * torch.where(self.others > 0, self.others / others, 1.0)
+        return torch.cat([features, similarity], 1)
 
 
 class MinibatchDiscriminator(Discriminator):

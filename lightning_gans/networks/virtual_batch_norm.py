@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_gans.errors import InputError
+from lightning_gans.latent import LatentSpec
 from lightning_gans.networks.base import Generator
+from lightning_gans.precision import full_precision
 from lightning_gans.randomness import keyed_generator
 
 
@@ -37,7 +39,8 @@ class VirtualBatchNorm(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         """Reference batch and samples, normalised."""
-        reference, own = samples.split([self.reference_size, len(samples) - self.reference_size])
+        # moments of bfloat16, under autocast, would be of eight bits
+        reference, own = full_precision(samples).split([self.reference_size, len(samples) - self.reference_size])
         places = list(range(2, samples.dim()))
         variance, mean = torch.var_mean(reference, [0, *places], correction=0, keepdim=True)
         own_mean = own.mean(places, keepdim=True) if places else own
@@ -52,10 +55,10 @@ class VirtualBatchNorm(nn.Module):
                 (own - means) * (variances + self.eps).rsqrt(),
             ]
         )
-        if self.weight is None:
-            return normalised
-        shape = [1, -1] + [1] * len(places)
-        return normalised * self.weight.view(shape) + self.bias.view(shape)
+        if self.weight is not None:
+            shape = [1, -1] + [1] * len(places)
+            normalised = normalised * self.weight.view(shape) + self.bias.view(shape)
+        return normalised.to(samples.dtype)
 
 
 class VirtualBatchNormGenerator(Generator):
@@ -85,6 +88,7 @@ class VirtualBatchNormGenerator(Generator):
             raise InputError(f"reference_size is {reference_size}, but a variance needs 2 or more")
         network = generator(input_size)
         self.input_size = input_size
+        self.noise = noise
         self.sample_shape = network.sample_shape
         self.output_range = network.output_range
         self.network = network
@@ -106,6 +110,23 @@ class VirtualBatchNormGenerator(Generator):
             2 * torch.rand(shape, generator=random) - 1 if noise == "uniform" else torch.randn(shape, generator=random)
         )
         self.register_buffer("reference", drawn)
+
+    def require(self, latent: LatentSpec) -> None:
+        """Refuse latents that the reference batch is not like.
+
+        Raises:
+            InputError: If they have codes, or noise of another distribution.
+        """
+        if latent.codes:
+            raise InputError(
+                "a VirtualBatchNormGenerator is for noise alone, but the latent has the codes "
+                f"{', '.join(latent.codes)}; take the generator itself"
+            )
+        if latent.noise.distribution != self.noise:
+            raise InputError(
+                f"the reference batch of the VirtualBatchNormGenerator is {self.noise} noise, but the latent's is "
+                f"{latent.noise.distribution}; give the generator noise: {latent.noise.distribution}"
+            )
 
     def forward(self, latent: Tensor) -> Tensor:
         """Samples of shape (B, *sample_shape), from latents of shape (B, input_size)."""

@@ -103,8 +103,9 @@ class GMMN(Adversarial):
         assert isinstance(self.discriminator, WitnessFunction)
         self.discriminator.see(real, fake)
         sums = mmd.kernel_sums(real.flatten(1), full_precision(fake).flatten(1), self.kernel)
-        squared = mmd.unbiased(sums)
-        self.record("divergence/squared_mmd", squared)
+        if self.loss == "squared" or len(real) > 1:  # of one sample there is no unbiased estimate
+            squared = mmd.unbiased(sums)
+            self.record("divergence/squared_mmd", squared)
         loss = squared if self.loss == "squared" else (mmd.biased(sums).clamp_min(0) + _UNDER_THE_ROOT).sqrt()
         self.record("loss/generator", loss)
         return loss

@@ -117,7 +117,10 @@ class NCE(Game):
     @torch.no_grad()
     def draw_noise(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw n noise points, (n, d), on the generator's device."""
-        return self.noise(Noise(self.noise.latent_distribution, self.noise.input_size).sample(n, generator))
+        latent = Noise(self.noise.latent_distribution, self.noise.input_size).sample(n, generator)
+        # its density is that of points with all their digits
+        with torch.autocast(latent.device.type, enabled=False):
+            return self.noise(latent)
 
     def finish_round(self, step: int | Tensor) -> None:
         """Let the average follow the model."""

@@ -87,7 +87,8 @@ class Updates:
 
     Args:
         discriminator_steps: Discriminator updates before each generator update (n_critic).
-        accumulate: Batches whose gradients are averaged into one update, for each player.
+        accumulate: Batches whose gradients are averaged into one update, for each player. The same as one larger batch
+            where a loss is a mean over samples; not for distances between means or within a batch.
         simultaneous: Whether both players move at once, each by its gradient where both stood before, on the
             same latents (f-GAN's single-step method, algorithm 1); otherwise the generator answers the
             discriminator's update.

@@ -23,6 +23,7 @@ from torch.nn.utils import parametrizations, parametrize
 from lightning_gans.errors import InputError
 from lightning_gans.functional import gradient_penalties
 from lightning_gans.networks import Discriminator
+from lightning_gans.networks.minibatch_discrimination import MinibatchDiscrimination
 from lightning_gans.precision import full_precision
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -111,11 +112,13 @@ class GradientRegulariser(Regulariser):
 
     def attach(self, discriminator: Discriminator) -> None:
         """Warn where the penalty cannot mean what it says."""
-        if any(isinstance(layer, _BatchNorm) for layer in discriminator.modules()):
-            rank_zero_warn(
-                f"{type(self).__name__} is on each sample's gradient, but batch normalisation makes the outputs of "
-                f"{type(discriminator).__name__} depend on the whole batch; take a discriminator without it"
-            )
+        mixing = {_BatchNorm: "batch normalisation", MinibatchDiscrimination: "minibatch discrimination"}
+        for kind, name in mixing.items():
+            if any(isinstance(layer, kind) for layer in discriminator.modules()):
+                rank_zero_warn(
+                    f"{type(self).__name__} is on each sample's gradient, but {name} makes the outputs of "
+                    f"{type(discriminator).__name__} depend on the whole batch; take a discriminator without it"
+                )
 
     def is_due(self, step: int) -> bool:
         """At steps 0, every, 2 every, ..."""

@@ -5,8 +5,9 @@ told that the opponent's are unused. Here each player's gradient is averaged onc
 holds it and nothing else; the loss rides along, so that a NaN on one rank is seen by all of them in the same step.
 
 With B samples on each of R ranks and losses that are means over a batch, the game is that of one process with
-batches of R B. A loss that is no mean (a maximum mean discrepancy, a limited gradient, batch normalisation without
-`trainer.sync_batchnorm`) is that of batches of B, averaged.
+batches of R B. A loss that is no mean (a maximum mean discrepancy, the distance between mean features, the similarity
+within a batch, a limited gradient, batch normalisation without `trainer.sync_batchnorm`) is that of batches of B,
+averaged.
 """
 
 from collections.abc import Iterable, Sequence

@@ -30,6 +30,7 @@ from lightning_gans.networks import (
     Discriminator,
     FullyConnectedDiscriminator,
     FullyConnectedGenerator,
+    MinibatchDiscriminator,
 )
 from lightning_gans.objectives import FGAN, GAN, Adversarial, InfoGAN
 from lightning_gans.runs import RunLogger
@@ -342,6 +343,13 @@ def test_a_generator_that_makes_one_point_only_can_be_drawn() -> None:
     reading = read(module, ring.mixture, points, torch.cartesian_prod(line, line))
     assert not reading.log_q.isnan().any()
     assert plane_figure(reading, points, "collapsed").size == (1300, 820)
+
+
+def test_a_discriminator_that_compares_samples_is_not_asked_about_single_places(tmp_path: Path) -> None:
+    module, logger = in_plane(), RunLogger(str(tmp_path), "points")
+    module.discriminator = MinibatchDiscriminator(FullyConnectedDiscriminator([2], [8]), kernels=2)
+    trainer(DensityPanel(generated_points=100), logger, 2).fit(module, Ring(**SMALL))  # type: ignore[arg-type]
+    assert not (logger.folder / "samples").exists()
 
 
 @pytest.mark.parametrize("dim", [1, 2])

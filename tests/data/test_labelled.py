@@ -103,3 +103,14 @@ def test_mnist_shows_labelled_images_in_training_alone():
 def test_labelled_samples_and_sample_weights_exclude_each_other():
     with pytest.raises(InputError, match="cannot be combined"):
         MNIST(labelled=Labelled(2), sample_weights="weights.npy")
+
+
+def test_a_checkpoint_that_has_learned_from_other_labels_is_refused():
+    def data(**options: int) -> MNIST:
+        return MNIST("no-data-here", download=False, fallback="digits", batch_size=50, labelled=Labelled(**options))
+
+    state = data(per_class=2).state_dict()
+    data(per_class=2).load_state_dict(state)
+    for other in ({"per_class": 3}, {"per_class": 2, "seed": 1}):
+        with pytest.raises(InputError, match=r"labels of other images than data.labelled chooses"):
+            data(**other).load_state_dict(state)

@@ -129,3 +129,11 @@ def test_what_has_no_ratio_is_refused() -> None:
         density_ratios.class_probability(P, torch.zeros(5, 2))
     with pytest.raises(InputError, match="5-fold cross-validation needs as many samples"):
         kernel_ratios.cross_validated_least_squares(P[:3], Q)
+
+
+def test_samples_that_mostly_coincide_have_no_bandwidth() -> None:
+    p, q = torch.zeros(50, 2), torch.cat([torch.zeros(40, 2), torch.ones(10, 2)])
+    with pytest.raises(InputError, match="median distance is no bandwidth"):
+        kernel_ratios.median_bandwidth(p, q)
+    with pytest.raises(InputError, match=r"bandwidth is 0.0, but must be positive"):
+        GaussianKernels(p, 0.0)

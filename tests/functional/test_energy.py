@@ -49,3 +49,9 @@ def test_began_weighs_what_is_generated_by_k_and_converges_where_both_terms_vani
     real, fake = torch.tensor([1.0, 3.0]), torch.tensor([4.0])
     assert equilibrium_loss(real, fake, 0.25).item() == 2 - 1
     assert convergence_measure(torch.tensor(2.0), torch.tensor(-0.5)).item() == 2.5
+
+
+def test_one_code_alone_is_pulled_away_from_nothing():
+    codes = torch.tensor([[3.0, 4.0]], requires_grad=True)
+    pulling_away(codes).backward()
+    assert pulling_away(codes) == 0 and (codes.grad == 0).all()

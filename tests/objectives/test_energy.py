@@ -13,7 +13,7 @@ from torchvision.datasets import MNIST
 
 from lightning_gans.errors import InputError
 from lightning_gans.networks import Autoencoder, FullyConnectedAutoencoder, MNISTAutoencoder
-from lightning_gans.objectives import BEGAN, EBGAN, Updates
+from lightning_gans.objectives import BEGAN, EBGAN, R1, SpectralNorm, Updates
 
 from .games import SIDE, all_equal, build, loader, none_equal, play, real_images, state_of, weights_of
 
@@ -178,3 +178,10 @@ def test_autoencoders_that_are_none_are_refused() -> None:
         FullyConnectedAutoencoder([2], [3], output_range=(0.0, 1.0))
     with pytest.raises(InputError, match="code"):
         MNISTAutoencoder(code=0)
+
+
+def test_a_penalty_on_the_gradient_of_another_energy_is_refused() -> None:
+    with pytest.raises(InputError, match="not BEGAN's energy"):
+        game(BEGAN, discriminator_regularisers=[R1(1.0)])
+    game(BEGAN, discriminator_regularisers=[SpectralNorm()])
+    game(EBGAN, discriminator_regularisers=[R1(1.0)])

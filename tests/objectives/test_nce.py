@@ -193,3 +193,11 @@ def test_data_that_are_no_points_are_refused(refused, tmp_path: Path) -> None:
 def test_a_model_of_another_dimension_is_refused(refused, tmp_path: Path) -> None:
     sentence = refused("fit", "--config", CONF / "nce_gaussian.yaml", "--data.dim", 3, "--runs", tmp_path)
     assert "(3,)" in sentence and "(5,)" in sentence
+
+
+def test_noise_keeps_its_digits_under_autocast() -> None:
+    module = NCE(UnnormalisedGaussian(2), GaussianNoise(2), partial(torch.optim.Adam, lr=0.01))
+    module.noise.fit(torch.randn(100, 2, generator=torch.Generator().manual_seed(0)))
+    plain = module.draw_noise(50, torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(module.draw_noise(50, torch.Generator().manual_seed(1)), plain)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from lightning_gans.errors import InputError
-from lightning_gans.networks import MNISTDiscriminator
+from lightning_gans.networks import FullyConnectedDiscriminator, MinibatchDiscriminator, MNISTDiscriminator
 from lightning_gans.objectives import (
     GAN,
     R1,
@@ -255,3 +255,9 @@ def test_what_restrains_nothing_or_cannot_is_refused(make: Any, sentence: str) -
 def test_gradient_penalties_warn_of_batch_normalisation() -> None:
     with pytest.warns(UserWarning, match="batch normalisation makes the outputs of MNISTDiscriminator depend"):
         R1(1.0).attach(MNISTDiscriminator(0.05))
+
+
+def test_gradient_penalties_warn_of_minibatch_discrimination() -> None:
+    discriminator = MinibatchDiscriminator(FullyConnectedDiscriminator([2], [4]))
+    with pytest.warns(UserWarning, match="minibatch discrimination makes the outputs of MinibatchDiscriminator depend"):
+        R1(1.0).attach(discriminator)

@@ -19,6 +19,7 @@ from lightning_gans.functional.energy import convergence_measure, equilibrium_lo
 from lightning_gans.latent import Latent
 from lightning_gans.networks.autoencoders import Autoencoder
 from lightning_gans.objectives.energy.base import EnergyBased
+from lightning_gans.objectives.regularisers import GradientRegulariser
 from lightning_gans.objectives.synchronise import average_over_ranks
 
 
@@ -43,6 +44,11 @@ class BEGAN(EnergyBased):
             raise InputError(f"diversity_ratio is {diversity_ratio}, but must lie in (0, 1]")
         if not 0 < control_rate <= 1:
             raise InputError(f"control_rate is {control_rate}, but must lie in (0, 1]")
+        if any(isinstance(regulariser, GradientRegulariser) for regulariser in self.discriminator_regularisers):
+            raise InputError(
+                "discriminator_regularisers has a penalty on the gradient of the autoencoder's Euclidean distance, "
+                "which is not BEGAN's energy; leave it out (SpectralNorm may stay)"
+            )
         self.diversity_ratio = diversity_ratio
         self.control_rate = control_rate
         self.register_buffer("control", torch.zeros(()))

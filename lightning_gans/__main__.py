@@ -73,6 +73,8 @@ def unknown_command(name: str) -> str:
 
 
 def _train(run: Callable[[list[str]], None], args: list[str]) -> int:
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
     from lightning_gans.callbacks import Interrupted
 
     try:
@@ -80,6 +82,10 @@ def _train(run: Callable[[list[str]], None], args: list[str]) -> int:
     except Interrupted as stop:
         print(f"{stop}; saved. Resume with the same command and --ckpt_path last", file=sys.stderr)
         return 128 + stop.signal_number
+    except SIGTERMException:
+        # where there is no step to finish: before training, and while a trained model is measured
+        print("stopped by SIGTERM; what was under way is not finished", file=sys.stderr)
+        return 128 + signal.SIGTERM
     except SystemExit as end:
         # Lightning turns Ctrl-C into exit(1)
         if isinstance(end.__context__, KeyboardInterrupt):

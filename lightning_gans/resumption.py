@@ -43,7 +43,7 @@ def find_resumption(path: str, settings: Any, subcommand: str, config: dict[str,
     """What `--ckpt_path` asks for.
 
     Args:
-        path: Of a checkpoint, or "last" for the experiment's newest.
+        path: Of a checkpoint, or "last" for the experiment's newest; to train on, the newest with these settings.
         settings: All settings of the subcommand.
         subcommand: "fit" trains on; all others only read.
         config: The configuration as a checkpoint would carry it.
@@ -51,7 +51,7 @@ def find_resumption(path: str, settings: Any, subcommand: str, config: dict[str,
     Raises:
         InputError: If there is no such checkpoint, or it cannot be trained on with these settings.
     """
-    file = find_last_checkpoint(settings.runs, settings.experiment) if path == "last" else Path(path)
+    file = _last(settings, subcommand, config) if path == "last" else Path(path)
     checkpoint = read_checkpoint(file)
     file = file.resolve()
     if subcommand != "fit":
@@ -77,3 +77,11 @@ def find_resumption(path: str, settings: Any, subcommand: str, config: dict[str,
     if 0 < limit <= step and not at_its_end:
         raise InputError(f"{file} is already at step {step}; give --trainer.max_steps above that to train on")
     return Resumption(file, step, folder if same_run else None, at_its_end)
+
+
+def _last(settings: Any, subcommand: str, config: dict[str, Any]) -> Path:
+    if subcommand != "fit" or settings.allow_changed:
+        return find_last_checkpoint(settings.runs, settings.experiment)
+    return find_last_checkpoint(
+        settings.runs, settings.experiment, lambda saved: bool(saved) and not changed_settings(saved, config)
+    )

@@ -11,10 +11,12 @@ finished.json   written at the end: the run reached its last step
 import csv
 import json
 import re
+from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.fabric.loggers.csv_logs import _ExperimentWriter
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
@@ -44,21 +46,38 @@ def versions(experiment_folder: Path) -> list[Path]:
     return [folder for _, folder in sorted(numbered)]
 
 
-def find_last_checkpoint(root: str | Path, experiment: str) -> Path:
+def find_last_checkpoint(
+    root: str | Path, experiment: str, is_meant: Callable[[dict[str, Any]], bool] = lambda _: True
+) -> Path:
     """The last checkpoint of the newest run of an experiment that has one.
+
+    Args:
+        root: Folder of all runs.
+        experiment: Name of the experiment.
+        is_meant: Tells from a run's configuration whether it is looked for; if none is, it is the newest of all. So of
+            runs that differ in their seeds, say, each goes on by its own command.
 
     Raises:
         InputError: If no run of this experiment has left a checkpoint.
     """
     folder = Path(root) / experiment
-    for version in reversed(versions(folder)):
-        last = version / CHECKPOINTS / "last.ckpt"
-        if last.is_file():
-            return last
+    begun = [version for version in reversed(versions(folder)) if (version / CHECKPOINTS / "last.ckpt").is_file()]
+    if begun:
+        found = next((version for version in begun if is_meant(_configuration(version))), begun[0])
+        return found / CHECKPOINTS / "last.ckpt"
     raise InputError(
         f"there is no checkpoint to resume from: no {folder}/version_*/{CHECKPOINTS}/last.ckpt exists; "
         "start without --ckpt_path, or name a checkpoint file"
     )
+
+
+def _configuration(folder: Path) -> dict[str, Any]:
+    """The configuration that a run has written; nothing if it cannot be read."""
+    try:
+        content = yaml.safe_load((folder / CONFIG).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def folder_of_checkpoint(checkpoint: str | Path) -> Path:

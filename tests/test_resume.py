@@ -1,6 +1,7 @@
 """A resumed run equals the uninterrupted one bit for bit, wherever and however it was stopped."""
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -12,6 +13,7 @@ import torch
 from lightning_gans import cli
 from lightning_gans.__main__ import main
 from lightning_gans.callbacks import RunCheckpoints
+from lightning_gans.data import MNIST
 from lightning_gans.metrics import read_scores
 from lightning_gans.runs import lock
 from tests.cli_tools import TINY, call, start
@@ -103,6 +105,34 @@ def test_a_signal_saves_the_step_in_progress_and_resumes_exactly(number, status,
     whole = call(*args, "--trainer.limit_val_batches", 0, "--experiment", "whole", "--trainer.max_steps", longer)
     assert whole.returncode == 0, whole.stderr
     assert_same_run(folder, tmp_path / "whole" / "version_0")
+
+
+def test_of_runs_with_several_seeds_each_goes_on_by_its_own_command(trained, tmp_path):
+    for version in (0, 1):
+        shutil.copytree(trained[0], tmp_path / "tiny" / f"version_{version}")
+    config = tmp_path / "tiny" / "version_1" / "config.yaml"
+    config.write_text(config.read_text().replace("seed_everything: 0", "seed_everything: 5"))
+    done = call("fit", "--config", TINY, "--runs", tmp_path, "--trainer.max_steps", "31", "--ckpt_path", "last")
+    assert done.returncode == 0, done.stderr
+    assert f"resuming from {tmp_path}/tiny/version_0/checkpoints/last.ckpt at step 30" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_what_is_terminated_while_the_data_are_read_is_not_taken_for_done(
+    command, trained, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
+    name = "train_dataloader" if command == "fit" else "test_dataloader"
+    plain = getattr(MNIST, name)
+    monkeypatch.setattr(MNIST, name, lambda self: os.kill(os.getpid(), signal.SIGTERM) or plain(self))
+    if command == "fit":
+        assert main(["fit", "--config", str(TINY), "--runs", str(tmp_path)]) == 143
+        assert "stopped by SIGTERM after step 0; saved" in capsys.readouterr().err
+        assert not (tmp_path / "tiny" / "version_0" / "finished.json").exists()
+    else:
+        checkpoint = shutil.copytree(trained[0], tmp_path / "run") / "checkpoints" / "last.ckpt"
+        assert main(["test", "--ckpt_path", str(checkpoint), "--data.evaluation_batch_size", "20"]) == 143
+        assert "stopped by SIGTERM; what was under way is not finished" in capsys.readouterr().err
 
 
 def test_resuming_under_changed_settings_prints_the_difference_and_refuses(trained, refused, tmp_path):

@@ -38,7 +38,8 @@ class GracefulStop(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the signals; Lightning has installed its own handlers before."""
-        self._received = None
+        # what came while the data were read, Lightning's own handlers have noted
+        self._received = signal.SIGTERM if trainer.received_sigterm else None
         for number in (signal.SIGINT, signal.SIGTERM):
             self._previous[number] = signal.signal(number, self._remember)
 

@@ -63,7 +63,7 @@ def throughput() -> list[str]:
     for name, entry in record.items():
         ratios = [entry["ratios"][pair]["wall"] for pair in pairs]
         shown = [f"{r['ratio']:.2f} ({r['interval_95'][0]:.2f} to {r['interval_95'][1]:.2f})" for r in ratios]
-        memory, ceiling = entry["peak_memory_mb"], entry["ceiling"]
+        memory, ceiling = entry["peak_memory_mb"], entry.get("ceiling")
         most = "{fit:.2f}, {reuse:.2f}".format(**ceiling["most_over_bare"]) if ceiling else "-"
         lines.append(
             f"| {name} | {entry['updates_per_second']['fit']:.2g} | {' | '.join(shown)} "

@@ -83,7 +83,7 @@ def began() -> list[str]:
 
 
 def adagan() -> list[str]:
-    record = read("adagan")
+    record = read("adagan_35")
     assert record is not None
     modes = list(record["floor"])
     lines = ["| | k = " + " | ".join(modes) + " |", "|---" * (len(modes) + 1) + "|"]

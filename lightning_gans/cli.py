@@ -67,6 +67,8 @@ Of many runs: compare ranks them by their scores, sweep searches settings, boost
 Each with its own --help."""
 
 PATIENCE = timedelta(minutes=10)
+# NumPy's
+LARGEST_SEED = 2**32 - 1
 
 # ${model.init_args.x} shall mean the same in a file and under the subcommand `fit`
 set_parsing_settings(omegaconf_absolute_to_relative_paths=True)
@@ -108,6 +110,15 @@ class GanCLI(LightningCLI):
         parser = SentenceParser(prog="python -m lightning_gans", **kwargs)
         parser.add_argument("-c", "--config", action=_config_action(), help="Path to a YAML file; later ones win.")
         return parser
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The seed, always a number: a run can be repeated and resumed only with the one that it began with."""
+        parser.add_argument(
+            "--seed_everything",
+            type=int,
+            default=self.seed_everything_default,
+            help=f"Key of all random draws, from 0 to {LARGEST_SEED}.",
+        )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Arguments of the run rather than of the model, the data or the trainer."""
@@ -151,6 +162,13 @@ class GanCLI(LightningCLI):
             ) from error
 
     # ---- before anything is built
+
+    def _set_seed(self) -> None:
+        """Seed everything, if there is such a seed."""
+        seed = self._get(self.config, "seed_everything")
+        if not 0 <= seed <= LARGEST_SEED:
+            raise InputError(f"seed_everything is {seed}, but must be a number from 0 to {LARGEST_SEED}")
+        super()._set_seed()
 
     def before_instantiate_classes(self) -> None:
         """Check what can be checked before minutes are spent."""

@@ -251,6 +251,9 @@ REFUSALS = {
         "recognition_trained_with",
         "unknown",
     ),
+    "negative seed": (["--seed_everything", -1], "seed_everything is -1", "from 0 to 4294967295"),
+    "seed too large": (["--seed_everything", 5_000_000_000], "seed_everything is 5000000000", "from 0 to 4294967295"),
+    "no seed": (["--seed_everything", "true"], "seed_everything is 'True'", "must be int"),
     "linked seed": (["--model.seed", 3], "--model.seed", "--seed_everything"),
     "bad clip": (["--model.updates.generator_clip_norm", -1], "generator_clip_norm", "positive"),
 }

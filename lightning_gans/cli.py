@@ -54,6 +54,7 @@ from lightning_gans.parser import HelpFormatter, SentenceParser
 from lightning_gans.processes import ending_together
 from lightning_gans.resumption import Resumption, come_to_an_end, find_resumption
 from lightning_gans.runs import CONFIG, RunLogger, drop_later_scores, folder_of_checkpoint, lock
+from lightning_gans.settings import require_choice, require_trainable, unscored_because
 
 DESCRIPTION = """Train, compare and understand GANs.
 
@@ -177,22 +178,18 @@ class GanCLI(LightningCLI):
         self.plain_config = self._plain_config()
         path = settings.get("ckpt_path")
         if self.subcommand == "fit":
-            if settings.trainer.max_steps == 0:
-                raise InputError(
-                    "trainer.max_steps is 0, so there is nothing to train; give the number of generator updates"
-                )
-            if (
-                settings.trainer.max_steps < 0
-                and settings.trainer.max_epochs in (None, -1)
-                and not (settings.trainer.max_time or settings.trainer.fast_dev_run)
-            ):
-                raise InputError(
-                    "training would never end; give --trainer.max_steps (generator updates) or --trainer.max_epochs"
-                )
+            require_trainable(settings)
         elif path is None:
             raise InputError(f"`{self.subcommand}` needs a trained model; give --ckpt_path PATH")
         if path is not None:
             self._resume = find_resumption(str(path), settings, self.subcommand, self.plain_config)
+        if self.subcommand == "fit":
+            require_choice(settings, self._first_step)
+
+    @property
+    def _first_step(self) -> int:
+        """The step that what the run folder holds begins with: a resumed run's new version begins in between."""
+        return self._resume.step if self._resume is not None and self._resume.folder is None else 0
 
     def _plain_config(self) -> dict[str, Any]:
         dumped = yaml.safe_load(self.parser.dump(self.config, skip_link_targets=True, skip_unset=False))
@@ -279,6 +276,10 @@ class GanCLI(LightningCLI):
         if self._resume is not None:
             say(f"resuming from {self._resume.checkpoint} at step {self._resume.step}")
         say(f"writing to {folder}")
+        settings = self.config[self.subcommand]
+        if unscored := unscored_because(settings, self._first_step):
+            at_the_end = f"--trainer.val_check_interval {settings.trainer.max_steps} has one at the end"
+            say(f"{unscored}: at most what is measured at the end will be scored; {at_the_end}")
 
     @rank_zero_only
     def after_fit(self) -> None:

@@ -234,6 +234,13 @@ REFUSALS = {
         "no validations",
         "best_by",
     ),
+    "too short to choose in": (
+        ["--checkpoints.best_by", "validation/fid_mnist-convnet_60", "--trainer.max_steps", 9],
+        "no validation in 9 steps (one every 10)",
+        "best_by",
+        "--trainer.val_check_interval",
+    ),
+    "a validation every 0 steps": (["--trainer.val_check_interval", 0], "is 0", "--trainer.limit_val_batches 0"),
     "nothing to train": (["--trainer.max_steps", 0], "max_steps is 0", "generator updates"),
     "endless": (["--trainer.max_steps", -1], "never end", "--trainer.max_steps"),
     "one category": (["--model.latent.codes.digit.size", 1], "'digit'", "2 or more"),
@@ -244,7 +251,15 @@ REFUSALS = {
     "unwritable folder": (["--runs", "/proc/nowhere"], "/proc/nowhere", "--runs"),
     "abbreviation": (["--trainer.max_step", 3], "--trainer.max_step", "--trainer.max_steps"),
     "negative rate": (["--model.generator_optimizer.lr", -1], "generator_optimizer", "-1"),
-    "clipping by the trainer": (["--trainer.gradient_clip_val", 1], "gradient", "clip"),
+    "clipping by the trainer": (
+        ["--trainer.gradient_clip_val", 1],
+        "--model.updates.discriminator_clip_norm",
+        "--model.updates.generator_clip_norm",
+    ),
+    "accumulation by the trainer": (["--trainer.accumulate_grad_batches", 2], "--model.updates.accumulate 2"),
+    "no experiment": (["--experiment", ""], "experiment is ''", "within --runs"),
+    "an experiment elsewhere": (["--experiment", "../../x"], "experiment is '../../x'", "within --runs"),
+    "an experiment anywhere": (["--experiment", "/tmp/x"], "experiment is '/tmp/x'", "within --runs"),
     "no such device": (["--trainer.accelerator", "mps"], "MPS", "not available"),
     "baseline's choice": (
         ["--model", "RecognitionBaseline", "--model.recognition_trained_with", "generator"],
@@ -267,6 +282,16 @@ def test_bad_input_is_refused_in_one_sentence(case, refused, tmp_path):
     sentence = refused("fit", "--config", TINY, *args)
     for text in expected:
         assert text in sentence
+
+
+def test_a_run_that_is_too_short_to_be_validated_says_so(tmp_path, capsys):
+    short = ["fit", "--config", str(TINY), "--runs", str(tmp_path), "--trainer.max_steps", "2"]
+    assert main(short) == 0
+    said = capsys.readouterr().err
+    assert said.count("no validation in 2 steps (one every 10)") == 1 and "--trainer.val_check_interval 2" in said
+    assert main([*short, "--trainer.limit_val_batches", "0", "--experiment", "nested/name"]) == 0
+    assert "no validation" not in capsys.readouterr().err
+    assert (tmp_path / "nested" / "name" / "version_0" / "finished.json").is_file()
 
 
 def test_a_missing_or_broken_configuration_file_is_named(refused, tmp_path):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from lightning_gans.errors import InputError
 
+LOCK = ".lock"
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -37,14 +39,14 @@ def hold(folder: Path, refusal: str) -> TextIOWrapper:
     """Hold a folder for this process until the returned file is closed, or the process ends in whatever way.
 
     Args:
-        folder: It exists; the file ``.lock`` in it is what is held.
+        folder: It exists; the file `LOCK` in it is what is held.
         refusal: What to say if another process holds it.
 
     Raises:
         InputError: If so.
     """
     # not inherited by processes that this one starts, for Python opens files so
-    file = (folder / ".lock").open("w")
+    file = (folder / LOCK).open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

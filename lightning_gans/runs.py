@@ -24,7 +24,7 @@ from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from lightning_gans.errors import InputError
-from lightning_gans.files import atomic_path, hold
+from lightning_gans.files import LOCK, atomic_path, hold
 
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
@@ -228,6 +228,16 @@ def lock(folder: Path) -> TextIOWrapper:
     """
     refusal = f"another process is training in {folder}; wait for it or start a run of its own without --ckpt_path last"
     return hold(folder, refusal)
+
+
+@rank_zero_only
+def remove_if_empty(folder: Path) -> None:
+    """Remove a run folder that holds nothing but how the run was configured; leave any other as it is."""
+    files = list(folder.iterdir())
+    if all(file.is_file() and file.name in (CONFIG, LOCK) for file in files):
+        for file in files:
+            file.unlink()
+        folder.rmdir()
 
 
 def run_folder(trainer: Trainer) -> Path | None:

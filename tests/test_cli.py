@@ -282,6 +282,8 @@ def test_bad_input_is_refused_in_one_sentence(case, refused, tmp_path):
     sentence = refused("fit", "--config", TINY, *args)
     for text in expected:
         assert text in sentence
+    # what failed before its first step leaves no run folder
+    assert not list(tmp_path.rglob("version_*"))
 
 
 def test_a_run_that_is_too_short_to_be_validated_says_so(tmp_path, capsys):

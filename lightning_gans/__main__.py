@@ -52,7 +52,10 @@ def main(args: list[str] | None = None) -> int:
         print(f"error: {first_sentence(error)}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {error.strerror or error}: {error.filename}", file=sys.stderr)
+        where = "" if error.filename is None else f": {error.filename}"
+        print(
+            "; ".join([f"error: {error.strerror or error}{where}", *getattr(error, "__notes__", ())]), file=sys.stderr
+        )
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

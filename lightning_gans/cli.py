@@ -55,7 +55,15 @@ from lightning_gans.outcome import (
 from lightning_gans.parser import HelpFormatter, SentenceParser
 from lightning_gans.processes import ending_together
 from lightning_gans.resumption import Resumption, come_to_an_end, find_resumption
-from lightning_gans.runs import CONFIG, RunLogger, drop_later_scores, folder_of_checkpoint, lock, remove_if_empty
+from lightning_gans.runs import (
+    CHECKPOINTS,
+    CONFIG,
+    RunLogger,
+    drop_later_scores,
+    folder_of_checkpoint,
+    lock,
+    remove_if_empty,
+)
 from lightning_gans.settings import require_choice, require_trainable, unscored_because
 
 DESCRIPTION = """Train, compare and understand GANs.
@@ -256,22 +264,28 @@ class GanCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         if self._resume is not None and self._resume.at_its_end:
             come_to_an_end(self.trainer)
-        with ending_together(self.trainer), self._nothing_left_of_a_failed_start():
+        with ending_together(self.trainer), self._looking_after_the_folder():
             super()._run_subcommand(subcommand)
             for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
                 if isinstance(callback, Health) and callback.stopped_because:
                     raise StoppedUnhealthy(callback.stopped_because)
 
     @contextmanager
-    def _nothing_left_of_a_failed_start(self) -> Iterator[None]:
-        """Within this context, a run that fails before its first step takes its new folder along."""
+    def _looking_after_the_folder(self) -> Iterator[None]:
+        """Within this context, a run that fails before its first step takes its new folder along.
+
+        And one that fails to write says that what was saved before is whole.
+        """
         try:
             yield
-        except BaseException:
-            # set by before_fit, in a run that writes
-            begun_here = hasattr(self, "_lock") and (self._resume is None or self._resume.folder is None)
-            if begun_here and self._folder is not None and self.trainer.global_step <= self._first_step:
-                remove_if_empty(self._folder)
+        except BaseException as error:
+            # before_fit holds the folder of a run that writes
+            if hasattr(self, "_lock") and self._folder is not None:
+                if isinstance(error, OSError) and (self._folder / CHECKPOINTS / "last.ckpt").is_file():
+                    error.add_note("the state saved before is whole: resume with the same command and --ckpt_path last")
+                begun_here = self._resume is None or self._resume.folder is None
+                if begun_here and self.trainer.global_step <= self._first_step:
+                    remove_if_empty(self._folder)
             raise
 
     @rank_zero_only

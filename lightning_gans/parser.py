@@ -103,6 +103,8 @@ def sentence(message: str, names: set[str]) -> str:
         return f"{where} is '{match[1]}', {options}"
     if match := re.search(r"File does not exist: '?([^'\n]+)'?", message):
         return f"the file {match[1]} does not exist (given for --{where})"
+    if match := re.search(r"Path is not a file: '?([^'\n]+)'?", message):
+        return f"{match[1]} is no file (given for --{where})"
     if match := re.search(r"Expected a dot import path string: (\S+)", message):
         if match[1] in names:
             return f"{where} is '{match[1]}', a class that does not fit there"

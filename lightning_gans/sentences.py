@@ -30,12 +30,50 @@ def sentence_about_a_class(message: str, names: Collection[str]) -> str | None:
     """
     found = complaints(message)
     said = [
+        *map(_overlay_alone, found),
+        *(_missing(complaint, message) for complaint in found),
         *map(_unknown_key, found),
         *(_unknown_class(complaint, names) for complaint in found),
         *map(_no_class, found),
         *(_wrong_value(complaint, found) for complaint in found),
     ]
     return next(filter(None, said), None)
+
+
+def _overlay_alone(complaint: Complaint) -> str | None:
+    no_model = complaint.path == ("model",) and complaint.what == "Not a valid subclass of Game"
+    # where no data are named, Lightning's own class stands in for them, which is not abstract
+    if not no_model and short(complaint.owner) != "LightningDataModule":
+        return None
+    return (
+        f"{complaint.path[0]} names no class (class_path): overlays and options only change a configuration; give a "
+        "whole one before them, such as --config conf/infogan_mnist.yaml"
+    )
+
+
+def _missing(complaint: Complaint, message: str) -> str | None:
+    match = re.match(r"the following arguments are required: (.+)", complaint.what)
+    # an objective without its networks wants a configuration
+    if not match or complaint.depth == 0 or complaint.path == ("model",):
+        return None
+    if complaint.owner == "lightning_gans.latent.Code":
+        return _missing_code(complaint, message)
+    return f"required but not given: {match[1]} of {short(complaint.owner)} in {complaint.where}"
+
+
+def _missing_code(complaint: Complaint, message: str) -> str | None:
+    """A code that has no distribution: it is new, or its name is mistyped."""
+    form = r"'(\w+)': Namespace\(class_path='lightning_gans\.latent\.Code', init_args=Namespace\(distribution=([^,]+),"
+    codes = dict(re.findall(form, message))
+    new = [name for name, distribution in codes.items() if distribution == "None"]
+    known = [name for name in codes if name not in new]
+    if not new:
+        return None
+    needed = f"{complaint.where}.{new[0]}.distribution"
+    if not known:
+        return f"the code '{new[0]}' needs {needed}"
+    hint = nearest(new[0], known)
+    return f"there is no code '{new[0]}' ({', '.join(known)}){hint}{' A' if hint else '; a'} new one needs {needed}"
 
 
 def _unknown_key(complaint: Complaint) -> str | None:
@@ -91,6 +129,8 @@ def _wrong_value(complaint: Complaint, found: list[Complaint]) -> str | None:
     inside = ".".join(complaint.path[complaint.depth :])
     if not complaint.what.startswith("Expected a") or not complaint.owner or not inside:
         return None
+    if option := re.match(r"NestedArg\(key='([^']+)'", complaint.given):
+        return f"{complaint.whole}.{option[1]} was given, but {complaint.whole} is no class that takes it"
     here = [other for other in found if (other.path, other.owner) == (complaint.path, complaint.owner)]
     kinds = dict.fromkeys(kind for other in here if (kind := _kind(other)) is not None)
     value = re.search(r"Got value: (.+)", complaint.what)

@@ -540,7 +540,8 @@ def test_a_divergence_with_a_parameter_is_trained_and_read_back_from_its_checkpo
     ("args", "expected"),
     [
         (["--model.divergence", "revers_kl"], ["no f-divergence 'revers_kl'", "did you mean 'reverse_kl'?"]),
-        (["--model.divergence", "alpha"], ["'alpha' got wrong parameters", "alpha"]),
+        (["--model.divergence", "alpha"], ["--model.divergence Alpha --model.divergence.alpha NUMBER"]),
+        (["--model.divergence", "weighted_jensen_shannon"], ["WeightedJensenShannon --model.divergence.pi NUMBER"]),
         (["--model.generator_loss", "non_saturating"], ["generator_loss", "non_saturating"]),
         (["--data", "Grid"], ["the samples of Grid have the shape (2,)", "the networks are for (1,)"]),
         (["--model.discriminator.sample_shape", "[2]"], ["samples of shape (1,)", "takes (2,)"]),

@@ -100,9 +100,39 @@ CASES = {
         ["--trainer.callbacks", '[{"class_path": "collections.OrderedDict"}]'],
         "'collections.OrderedDict' in trainer.callbacks is a class that does not fit there",
     ),
+    "an option of a class where there is a name": (
+        ["--model", "FGAN", "--model.divergence", "alpha", "--model.divergence.alpha", "0.5"],
+        "model.divergence.alpha was given, but model.divergence is no class that takes it",
+    ),
     "a class for no argument": (
         ["--config", "model: {init_args: {kernl: {class_path: Sum}}}"],
         "unknown key 'model.kernl'",
+    ),
+}
+
+
+# whether everything that is required was given is not asked where the configuration is only printed
+REQUIRED = {
+    "a code that there is not": (
+        ["--model.latent.codes.colour.size", "4"],
+        "there is no code 'colour' (digit, style); a new one needs model.latent.codes.colour.distribution",
+    ),
+    "a misspelt code": (
+        ["--model.latent.codes.digits.size", "4"],
+        "there is no code 'digits' (digit, style); did you mean 'digit'? A new one needs "
+        "model.latent.codes.digits.distribution",
+    ),
+    "a code in place of all": (
+        ["--model.latent.codes", "{colour: {size: 4}}"],
+        "the code 'colour' needs model.latent.codes.colour.distribution",
+    ),
+    "a class without what it requires": (
+        ["--model.generator", "FullyConnectedGenerator"],
+        "required but not given: sample_shape, hidden of FullyConnectedGenerator in model.generator",
+    ),
+    "a class of a list without what it requires": (
+        ["--trainer.callbacks", '[{"class_path": "EarlyStopping"}]'],
+        "required but not given: monitor of EarlyStopping in trainer.callbacks",
     ),
 }
 
@@ -113,10 +143,32 @@ def test_what_is_wrong_about_a_class_among_the_options_is_one_sentence(case: str
     assert refused("fit", "--config", TINY, "--print_config", *args) == f"error: {sentence}\n"
 
 
+@pytest.mark.parametrize("case", REQUIRED)
+def test_what_a_class_requires_is_one_sentence(case: str, refused) -> None:
+    args, sentence = REQUIRED[case]
+    assert refused("fit", "--config", TINY, *args) == f"error: {sentence}\n"
+
+
 def test_a_configuration_file_is_answered_as_the_command_line_is(refused, tmp_path) -> None:
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("model: {init_args: {discriminator_regularisers: [{class_path: R1, init_args: {weigth: 1}}]}}\n")
     assert refused("fit", "--config", TINY, "--config", overlay) == f"error: {CASES['a wrong key'][1]}\n"
+
+
+@pytest.mark.parametrize("section", ["model", "data"])
+def test_an_overlay_alone_is_known_for_one(section, refused, tmp_path) -> None:
+    overlay, other = tmp_path / "overlay.yaml", tmp_path / "other.yaml"
+    overlay.write_text(f"{section}: {{init_args: {{seed: 3}}}}\n")
+    other.write_text("data: {class_path: MNIST}\n" if section == "model" else "model: {class_path: GAN}\n")
+    sentence = refused("fit", "--config", other, "--config", overlay)
+    assert sentence == (
+        f"error: {section} names no class (class_path): overlays and options only change a configuration; give a "
+        "whole one before them, such as --config conf/infogan_mnist.yaml\n"
+    )
+
+
+def test_a_folder_is_no_configuration(refused, tmp_path) -> None:
+    assert refused("fit", "--config", tmp_path) == f"error: {tmp_path} is no file (given for --config)\n"
 
 
 def test_a_list_within_a_class_is_named_with_both(refused, tmp_path) -> None:

@@ -16,6 +16,7 @@ minimises another divergence: against the optimal critic it is E_Q[-f'(p/q)], fo
 is the *reverse* KL. Whoever wants the divergence that they named takes "minimax".
 """
 
+import inspect
 import math
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
+from lightning_gans.errors import InputError
 from lightning_gans.functional import f_divergences
 from lightning_gans.functional.f_divergences import FDivergence
 from lightning_gans.functional.f_divergences.guard import bound_gradient
@@ -31,6 +33,19 @@ from lightning_gans.objectives.adversarial import Adversarial
 
 GRADIENT_LIMIT = 100.0
 """Largest sum of |dF/dV| over a batch. At the saddle point it is 2 for KL, and it never exceeds 2 for a GAN."""
+
+
+def _named(name: str) -> FDivergence:
+    """The f-divergence of that name alone, without parameters."""
+    cls = f_divergences.find(name)
+    parameters = inspect.signature(cls).parameters.values()
+    needed = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
+    if needed:
+        options = " ".join(f"--model.divergence.{key} NUMBER" for key in needed)
+        raise InputError(
+            f"the f-divergence '{name}' needs {' and '.join(needed)}; give --model.divergence {cls.__name__} {options}"
+        )
+    return f_divergences.get(name)
 
 
 class FGAN(Adversarial):
@@ -55,7 +70,7 @@ class FGAN(Adversarial):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.divergence = f_divergences.get(divergence) if isinstance(divergence, str) else divergence
+        self.divergence = _named(divergence) if isinstance(divergence, str) else divergence
         preferred = self.divergence.preferred_generator_loss
         self.generator_objective = {
             "minimax": self.divergence.generator_loss_minimax,

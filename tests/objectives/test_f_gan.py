@@ -89,7 +89,7 @@ def test_a_divergence_by_its_name_is_the_divergence() -> None:
     assert fgan("reverse_kl").divergence == f_divergences.ReverseKullbackLeibler()
     with pytest.raises(InputError, match="no f-divergence 'revers_kl'; did you mean 'reverse_kl'"):
         fgan("revers_kl")
-    with pytest.raises(InputError, match="'alpha' got wrong parameters"):
+    with pytest.raises(InputError, match=r"'alpha' needs alpha; give --model\.divergence Alpha"):
         fgan("alpha")
 
 

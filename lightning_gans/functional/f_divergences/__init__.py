@@ -26,7 +26,7 @@ from lightning_gans.functional.f_divergences.jeffrey import Jeffrey
 from lightning_gans.functional.f_divergences.jensen_shannon import JensenShannon, OriginalGAN, WeightedJensenShannon
 from lightning_gans.functional.f_divergences.kullback_leibler import KullbackLeibler, ReverseKullbackLeibler
 from lightning_gans.functional.f_divergences.le_cam import LeCam
-from lightning_gans.functional.f_divergences.registry import get, names, register
+from lightning_gans.functional.f_divergences.registry import find, get, names, register
 from lightning_gans.functional.f_divergences.total_variation import TotalVariation
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "TotalVariation",
     "WeightedJensenShannon",
     "bound_gradient",
+    "find",
     "get",
     "names",
     "register",

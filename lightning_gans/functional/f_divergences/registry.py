@@ -31,6 +31,19 @@ def names() -> tuple[str, ...]:
     return tuple(_classes)
 
 
+def find(name: str) -> type[FDivergence]:
+    """The class of that name.
+
+    Raises:
+        InputError: If the name is unknown.
+    """
+    if name not in _classes:
+        near = difflib.get_close_matches(name, _classes, n=1, cutoff=0.0)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(f"there is no f-divergence {name!r}; {hint}Known are: {', '.join(_classes)}.")
+    return _classes[name]
+
+
 def get(name: str, **parameters: Any) -> FDivergence:
     """The f-divergence of that name.
 
@@ -41,12 +54,9 @@ def get(name: str, **parameters: Any) -> FDivergence:
     Raises:
         InputError: If the name is unknown or the parameters are not what the class asks for.
     """
-    if name not in _classes:
-        near = difflib.get_close_matches(name, _classes, n=1, cutoff=0.0)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"there is no f-divergence {name!r}; {hint}Known are: {', '.join(_classes)}.")
+    cls = find(name)
     try:
-        inspect.signature(_classes[name]).bind(**parameters)
+        inspect.signature(cls).bind(**parameters)
     except TypeError as error:
         raise InputError(f"the f-divergence {name!r} got wrong parameters: {error}.") from error
-    return _classes[name](**parameters)
+    return cls(**parameters)

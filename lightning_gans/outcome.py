@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lightning_gans.commands.encode import code_records, write
 from lightning_gans.metrics import Score, format_scores, read_scores
-from lightning_gans.objectives import Game, InfoGAN
+from lightning_gans.objectives import Game, InfoGAN, SemiSupervised
 from lightning_gans.runs import CHECKPOINTS, CONFIG, SAMPLES, SCORES, is_finished
 
 
@@ -48,13 +48,15 @@ def tell_new_scores(folder: Path, known: int) -> None:
 
 
 def write_predictions(module: Game, predictions: Tensor, folder: Path) -> None:
-    """Write what a model says about the test images: the codes, or the discriminator's outputs, (N, ...)."""
+    """Write what a model says about the test samples: codes, classes, or the discriminator's outputs, (N, ...)."""
     names = [f"test/{index}" for index in range(len(predictions))]
     if isinstance(module, InfoGAN):
         records = code_records(module, predictions, names)
     else:
-        # a GAN's output is a logit, an f-GAN's the V that its output activation takes
-        records = [{"sample": n, "output": x} for n, x in zip(names, predictions.tolist(), strict=True)]
+        columns = {"sample": names, module.prediction: predictions.tolist()}
+        if isinstance(module, SemiSupervised):
+            columns = {"sample": names, "class": predictions.argmax(1).tolist()} | columns
+        records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     path = folder / "predictions.csv"
     write(records, path)
     print(f"{len(records)} predictions written to {path}")

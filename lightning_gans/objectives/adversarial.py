@@ -259,7 +259,7 @@ class Adversarial(Game):
         self._evaluate(batch, batch_idx, "test")
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """What the trained model says about images: the discriminator's logits, shape (B,)."""
+        """What the trained model says about images: the discriminator's outputs, shape (B,)."""
         return self.discriminator(self.real(batch))
 
     def _evaluate(self, batch: dict[str, Tensor], batch_idx: int, stage: str) -> None:

@@ -18,7 +18,7 @@ is the *reverse* KL. Whoever wants the divergence that they named takes "minimax
 
 import inspect
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
@@ -62,6 +62,8 @@ class FGAN(Adversarial):
             divergence prefers.
         **kwargs: The arguments of `Adversarial`; codes, if the latent has any, are merely more noise here.
     """
+
+    prediction: ClassVar[str] = "V"
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ the same thing.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -70,6 +70,9 @@ class Game(LightningModule, ABC):
         self._heard = True
 
     # ---- what a game defines -------------------------------------------------------------------
+
+    prediction: ClassVar[str] = "output"
+    """What `predict_step` gives for a sample, in a word: a column of predictions.csv."""
 
     @abstractmethod
     def players(self) -> tuple[Player, ...]:

@@ -8,7 +8,7 @@ the variational function T = log D.
 """
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -28,6 +28,8 @@ class GAN(Adversarial):
             label smoothing (Salimans et al. 2016, section 3.4).
         **kwargs: The arguments of `Adversarial`; codes, if the latent has any, are merely more noise here.
     """
+
+    prediction: ClassVar[str] = "logit"
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ optimizer trains what. The objective wants min over G and Q, with Q = trunk + he
         gradient reaches Q's head and G, and passes through the trunk without changing it.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,8 @@ class InfoGAN(Adversarial):
         recognition_hidden: Width of Q's hidden layer.
         **kwargs: The arguments of `Adversarial`; the latent's codes carry the weights λ.
     """
+
+    prediction: ClassVar[str] = "posterior"
 
     def __init__(
         self,

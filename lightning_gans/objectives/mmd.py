@@ -13,7 +13,7 @@ differ most (Li et al. 2017). The gradient penalty on the witness function keeps
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -51,6 +51,8 @@ class GMMN(Adversarial):
             stays.
         seed: Key of all latent draws (set from seed_everything on the command line).
     """
+
+    prediction: ClassVar[str] = "witness"
 
     def __init__(
         self,
@@ -140,6 +142,8 @@ class MMDGAN(Adversarial):
             authors' code); 0 for none.
         **kwargs: The arguments of `Adversarial`; codes, if the latent has any, are merely more noise here.
     """
+
+    prediction: ClassVar[str] = "features"
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ noise must resemble the data beforehand, a GAN's comes to resemble them. Hence t
 """
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -48,6 +48,8 @@ class NCE(Game):
         density_schedule: Makes the schedule of its learning rate from its optimizer; null for a rate that stays.
         seed: Key of all noise drawn (set from seed_everything on the command line).
     """
+
+    prediction: ClassVar[str] = "log_density"
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ are worse (section 5.1).
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,8 @@ class SemiSupervised(Adversarial):
         historical_averaging: Weight of |θ - mean of all past θ|² in both players' losses; null for none.
         **kwargs: The arguments of `Adversarial`; the discriminator is a `Classifier`.
     """
+
+    prediction: ClassVar[str] = "probabilities"
 
     def __init__(
         self,
@@ -229,6 +231,10 @@ class SemiSupervised(Adversarial):
             self.classifier_average.update(self.discriminator, step)
 
     # ---- classes -------------------------------------------------------------------------------
+
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """p(y | x, real) of samples, shape (B, K)."""
+        return self.class_probabilities(batch["image"] if "image" in batch else batch["point"])
 
     @property
     def classifier_weights(self) -> Weights:

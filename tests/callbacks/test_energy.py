@@ -94,7 +94,7 @@ def test_it_is_tested_from_the_checkpoint_alone(gmmn: Path, capsys) -> None:
 def test_it_predicts_energies_from_the_checkpoint_alone(ebgan: Path) -> None:
     assert main(["predict", "--ckpt_path", str(ebgan / "checkpoints" / "last.ckpt")]) == 0
     with (ebgan / "predictions.csv").open() as file:
-        energies = [float(row["output"]) for row in csv.DictReader(file)]
+        energies = [float(row["energy"]) for row in csv.DictReader(file)]
     assert len(energies) == 200 and all(0 <= energy < 100 for energy in energies)
 
 

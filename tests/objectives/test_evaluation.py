@@ -11,7 +11,19 @@ from lightning_gans.functional import gan_losses
 from lightning_gans.images import to_float, to_uint8
 from lightning_gans.networks import MNISTDiscriminator, MNISTGenerator
 from lightning_gans.networks.modes import evaluation_mode
-from lightning_gans.objectives import GAN, Adversarial, InfoGAN, InvariantInfoGAN
+from lightning_gans.objectives import (
+    BEGAN,
+    EBGAN,
+    FGAN,
+    GAN,
+    GMMN,
+    MMDGAN,
+    NCE,
+    Adversarial,
+    InfoGAN,
+    InvariantInfoGAN,
+    SemiSupervised,
+)
 
 from .games import BATCH, all_equal, build, loader, play, real_images, state_of
 
@@ -174,6 +186,20 @@ def test_validating_in_between_does_not_change_the_course_of_training() -> None:
 def with_mixed_state() -> Adversarial:
     """Batch normalisation in Q, transformations, an average: whatever could be disturbed."""
     return build(InvariantInfoGAN, ema_decay=0.9)
+
+
+def test_what_is_predicted_has_its_own_name() -> None:
+    names = {kind.__name__: kind.prediction for kind in (GAN, FGAN, SemiSupervised, GMMN, MMDGAN, EBGAN, BEGAN, NCE)}
+    assert names == {
+        "GAN": "logit",
+        "FGAN": "V",
+        "SemiSupervised": "probabilities",
+        "GMMN": "witness",
+        "MMDGAN": "features",
+        "EBGAN": "energy",
+        "BEGAN": "energy",
+        "NCE": "log_density",
+    }
 
 
 def test_predicting_gives_the_discriminators_logits_and_for_infogan_qs_answers() -> None:

@@ -1,5 +1,6 @@
 """Semi-supervised learning: who learns what, exact resumption, and that unlabelled data help to classify."""
 
+import csv
 from functools import partial
 from pathlib import Path
 
@@ -225,6 +226,20 @@ def test_test_reports_the_error_with_the_labels_in_its_protocol(fitted, capsys, 
     assert errors.keys() == {"ema", "raw"}
     assert errors["ema"].protocol["n_labelled"] == 20 and errors["ema"].protocol["n_scored"] == 300
     assert 0 <= errors["ema"].value < 0.9
+
+
+def test_predict_writes_the_class_of_every_test_image_and_the_probabilities_of_all(fitted, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
+    folder = fitted / "version_1"
+    assert main(["predict", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt")]) == 0
+    with (folder / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["sample", "class", *(f"probabilities[{k}]" for k in range(10))]
+    assert len(rows) == 300 and rows[7]["sample"] == "test/7"
+    for row in rows:
+        probabilities = [float(row[f"probabilities[{k}]"]) for k in range(10)]
+        assert sum(probabilities) == pytest.approx(1, abs=1e-4)
+        assert probabilities[int(row["class"])] == max(probabilities)
 
 
 def test_an_ensemble_is_tested_by_one_command(fitted, tmp_path, capsys, monkeypatch):

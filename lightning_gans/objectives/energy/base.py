@@ -1,7 +1,7 @@
 """What energy-based games have in common: an autoencoder whose reconstruction error is the energy."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -20,6 +20,8 @@ class EnergyBased(Adversarial):
         discriminator: An autoencoder.
         **kwargs: The arguments of `Adversarial`; codes, if the latent has any, are merely more noise here.
     """
+
+    prediction: ClassVar[str] = "energy"
 
     def __init__(self, discriminator: Autoencoder, **kwargs: Any):
         super().__init__(discriminator=discriminator, **kwargs)

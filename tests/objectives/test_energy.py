@@ -127,6 +127,17 @@ def test_numbers_out_of_range_are_refused_by_ebgan(options, named) -> None:
         game(EBGAN, **options)
 
 
+@pytest.mark.parametrize("unit", [1.0, 100.0])
+def test_relative_control_has_no_unit(unit: float) -> None:
+    options = {"control_rate": 0.1, "diversity_ratio": 0.5, "relative_control": True}
+    module = told(game(BEGAN, **options), [4.0 * unit, 0.5 * unit, 0.5 * unit])
+    play(module, 2)
+    assert module.control.item() == pytest.approx(2 * 0.1 * (0.5 - 0.125))
+    nothing = told(game(BEGAN, **options), [0.0])
+    play(nothing)
+    assert nothing.control.item() == 0
+
+
 @pytest.mark.parametrize("options", [{"diversity_ratio": 0.0}, {"diversity_ratio": 2.0}, {"control_rate": 0.0}])
 def test_numbers_out_of_range_are_refused_by_began(options) -> None:
     with pytest.raises(InputError, match=next(iter(options))):

@@ -31,13 +31,21 @@ class BEGAN(EnergyBased):
         diversity_ratio: γ in (0, 1], E[L(G(z))] / E[L(x)] at the equilibrium: lower is less diverse and sharper (0.3
             to 0.7 in the paper).
         control_rate: λ_k, how fast k follows (0.001 in the paper).
+        relative_control: Whether k follows the balance as a share of the energy, k + λ_k (γ - L(G(z)) / L(x)), so that λ_k
+            has no unit. The equilibrium is the same. An autoencoder's energy falls many times over as it learns, and
+            with it the paper's steps of k: a λ_k that is large enough later sends k to 1 at the beginning.
         **kwargs: The arguments of `Adversarial`; codes, if the latent has any, are merely more noise here.
     """
 
     control: Tensor
 
     def __init__(
-        self, discriminator: Autoencoder, diversity_ratio: float = 0.5, control_rate: float = 0.001, **kwargs: Any
+        self,
+        discriminator: Autoencoder,
+        diversity_ratio: float = 0.5,
+        control_rate: float = 0.001,
+        relative_control: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(discriminator=discriminator, **kwargs)
         if not 0 < diversity_ratio <= 1:
@@ -51,6 +59,7 @@ class BEGAN(EnergyBased):
             )
         self.diversity_ratio = diversity_ratio
         self.control_rate = control_rate
+        self.relative_control = relative_control
         self.register_buffer("control", torch.zeros(()))
         # mean energies of this round's turns
         self._real_energies: list[Tensor] = []
@@ -93,6 +102,7 @@ class BEGAN(EnergyBased):
         if self.trainer.world_size > 1:
             real, fake = average_over_ranks([real, fake])
         balance = self.diversity_ratio * real - fake
-        self.control.copy_(next_control(self.control, self.control_rate, balance))
+        step_of_k = balance / real.clamp_min(torch.finfo(real.dtype).tiny) if self.relative_control else balance
+        self.control.copy_(next_control(self.control, self.control_rate, step_of_k))
         self.record("energy/control", self.control)
         self.record("energy/convergence", convergence_measure(real, balance))

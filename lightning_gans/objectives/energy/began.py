@@ -31,9 +31,9 @@ class BEGAN(EnergyBased):
         diversity_ratio: γ in (0, 1], E[L(G(z))] / E[L(x)] at the equilibrium: lower is less diverse and sharper (0.3
             to 0.7 in the paper).
         control_rate: λ_k, how fast k follows (0.001 in the paper).
-        relative_control: Whether k follows the balance as a share of the energy, k + λ_k (γ - L(G(z)) / L(x)), so that λ_k
-            has no unit. The equilibrium is the same. An autoencoder's energy falls many times over as it learns, and
-            with it the paper's steps of k: a λ_k that is large enough later sends k to 1 at the beginning.
+        relative_control: Whether k follows the balance as a share of the energy, k + λ_k (γ - L(G(z)) / L(x)), so that
+            λ_k has no unit. The equilibrium is the same. An autoencoder's energy falls many times over as it learns,
+            and with it the paper's steps of k: a λ_k that is large enough later sends k to 1 at the beginning.
         **kwargs: The arguments of `Adversarial`; codes, if the latent has any, are merely more noise here.
     """
 

@@ -19,6 +19,7 @@ from lightning_gans.metrics import read_scores
 from lightning_gans.objectives import AdaGAN
 from lightning_gans.runs import is_finished, lock
 
+CONF = Path(__file__).parents[1] / "conf"
 TINY = Path(__file__).parent / "conf" / "boost.yaml"
 
 
@@ -54,7 +55,7 @@ def independent(tmp_path_factory) -> Path:
 
 
 def test_the_shipped_configuration_is_one_to_boost(tmp_path: Path):
-    config = Path(__file__).parents[1] / "conf" / "adagan_mixture.yaml"
+    config = CONF / "adagan_mixture.yaml"
     quick = "--boost.components 1 --trainer.max_steps 2 --trainer.limit_val_batches 0 --densities.generated_points 50"
     assert main(["boost", "--config", str(config), "--runs", str(tmp_path), *quick.split()]) == 0
     assert is_finished(tmp_path / "adagan_mixture" / "version_0")
@@ -290,3 +291,71 @@ def test_data_that_cannot_be_weighed_are_refused_before_anything_is_trained(tmp_
     path.write_text(yaml.safe_dump(config))
     assert words in refused("boost", "--config", path, "--runs", tmp_path / "runs", *data)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "words"),
+    [
+        (
+            "gmmn_ring",
+            ["--boost.method", "ensemble"],
+            "GMMN has no discriminator and no discriminator_optimizer, which the mixture's classifier needs; give "
+            "boost.classifier.discriminator and boost.classifier.optimizer",
+        ),
+        ("nce_ring", ["--boost.method", "ensemble"], "NCE has no generator, which the mixture needs"),
+        ("pacgan_ring", [], "a classifier of packs of 2 samples gives no ratio of single ones"),
+        ("gan_ring", ["--boost.classifier.discriminator.class_path", "MaxoutDiscriminater"], "MaxoutDiscriminater"),
+        (
+            "gan_ring",
+            ["--boost.method", "best_of", "--trainer.max_steps", "10"],
+            "best_of chooses by the components' validations, but they would have none; set "
+            "--trainer.val_check_interval to 10 or less",
+        ),
+    ],
+)
+def test_components_that_make_no_mixture_are_refused_before_any_is_trained(tmp_path, refused, name, args, words):
+    sentence = refused("boost", "--config", CONF / f"{name}.yaml", "--runs", tmp_path / "runs", *args)
+    assert words in sentence
+    assert not (tmp_path / "runs").exists()
+
+
+def test_components_without_a_discriminator_are_mixed_by_a_classifier_of_its_own(tmp_path: Path):
+    config = {
+        "boost": {
+            "method": "ensemble",
+            "components": 2,
+            "classifier": {
+                "max_steps": 2,
+                "discriminator": {
+                    "class_path": "MaxoutDiscriminator",
+                    "init_args": {"sample_shape": [2], "hidden": [4]},
+                },
+                "optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 0.001}},
+            },
+        }
+    }
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(config))
+    quick = "--trainer.max_steps 1 --trainer.val_check_interval 1 --densities.generated_points 50"
+    files = ["--config", str(CONF / "gmmn_ring.yaml"), "--config", str(tmp_path / "own.yaml")]
+    assert main(["boost", *files, "--runs", str(tmp_path / "runs"), *quick.split()]) == 0
+
+
+def test_print_config_prints_what_can_be_boosted_and_begins_nothing(tmp_path: Path, capsys):
+    runs = tmp_path / "runs"
+    args = ["--boost.components", "7", "--trainer.max_steps", "9", "--seed_everything", "4", "--print_config"]
+    assert boost(runs, *args) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["boost"]["components"] == 7 and printed["boost"]["classifier"]["max_steps"] == 4
+    assert printed["trainer"]["max_steps"] == 9 and printed["seed_everything"] == 4
+    assert printed["runs"] == str(runs) and not runs.exists()
+    # it is a configuration for boost
+    (tmp_path / "printed.yaml").write_text(yaml.safe_dump(printed))
+    assert main(["boost", "--config", str(tmp_path / "printed.yaml"), "--print_config"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out) == printed
+
+
+def test_scores_that_components_lack_are_told_with_what_to_set(tmp_path: Path, capsys):
+    assert boost(tmp_path, "--boost.components", "1", "--trainer.val_check_interval", "1000") == 0
+    said = capsys.readouterr().err
+    assert "no run was scored" not in said
+    assert "components had no validations; set --trainer.val_check_interval to 5 or less" in said

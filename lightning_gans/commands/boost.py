@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lightning_gans.callbacks import Interrupted
+from lightning_gans.commands.boosting_checks import how_to_validate, printed_configuration, require_boostable
 from lightning_gans.commands.boosting_options import RECORD, Boosting, Command
 from lightning_gans.commands.boosting_runs import Fit, Runs, Stage
 from lightning_gans.errors import InputError
@@ -24,8 +27,12 @@ def main(args: list[str], fit: Fit) -> None:
         fit: Runs `fit` with its arguments.
     """
     command = Command(args)
-    if command.plan.method == "boosted" and command.plan.components > 1:
-        command.require_weights()
+    printed = printed_configuration(command, fit)
+    if command.print_config:
+        print(printed, end="")
+        return
+    config = yaml.safe_load(printed)
+    require_boostable(config, command.plan)
     folder, settings = command.folder(), command.settings
     runs = Runs(folder, command.write_configs(folder), command.seed, fit)
     say(f"writing to {folder}")
@@ -50,10 +57,8 @@ def main(args: list[str], fit: Fit) -> None:
     _record(folder, settings, stages)
     write_json(folder / FINISHED, {"components": len(stages)})
     print(_table(json.loads((folder / RECORD).read_text())))
-    if all(stage.score is None for stage in stages):
-        say(
-            f"note: no run was scored by {command.plan.measure}; give the name of a validation's score as boost.measure"
-        )
+    if note := _note_on_scores(stages, command.plan.measure, config["trainer"]):
+        say(f"note: {note}")
     print(f"the mixture: {folder / CHECKPOINTS / 'last.ckpt'}")
 
 
@@ -133,6 +138,16 @@ def _table(record: dict[str, Any]) -> str:
     ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
+def _note_on_scores(stages: list[Stage], measure: str, trainer: dict[str, Any]) -> str | None:
+    """What to do for the scores that the table lacks; None if it lacks none of a kind."""
+    if any(stage.score is not None for stage in stages):
+        return None
+    if all(stage.mixture_score is None for stage in stages):
+        return f"no run was scored by {measure}; give the name of a validation's score as boost.measure"
+    what_to_do = how_to_validate(trainer) or "set --trainer.val_check_interval"
+    return f"mixtures alone were scored by {measure}, for the components had no validations; {what_to_do}"
 
 
 def say(message: str) -> None:

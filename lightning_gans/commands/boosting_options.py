@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from jsonargparse import ArgumentParser
-from lightning.pytorch import LightningDataModule
 
 import lightning_gans.data  # noqa: F401 - registers short class names
-from lightning_gans.errors import InputError, input_error_within
+from lightning_gans.errors import InputError
 from lightning_gans.functional import boosting
 from lightning_gans.metrics.naming import lower_is_better
 from lightning_gans.parser import SentenceParser
@@ -97,7 +95,17 @@ class Boosting:
 
 
 class Command:
-    """What the arguments say: the plan, the place, and what is left for `fit`."""
+    """What the arguments say: the plan, the place, and what is left for `fit`.
+
+    Attributes:
+        plan: How to make a mixture.
+        configs: The configurations without the section boost.
+        rest: The other arguments.
+        runs: Folder of all runs.
+        experiment: Name of the experiment's folder in it.
+        seed: Of the first component.
+        print_config: The option of that name as it was given; None without it.
+    """
 
     def __init__(self, args: list[str]):
         parser = SentenceParser(prog="python -m lightning_gans boost", description=DESCRIPTION)
@@ -114,8 +122,11 @@ class Command:
         written: dict[str, Any] = {}
         for config in self.configs:
             written = _merged(written, config.pop("boost", None) or {})
-        own = [arg for arg in _joined(rest) if arg.startswith("--boost.")]
-        self.rest = [arg for arg in _joined(rest) if not arg.startswith("--boost.")]
+        prints = [arg for arg in rest if arg.partition("=")[0] == "--print_config"]
+        self.print_config = prints[-1] if prints else None
+        rest = _joined([arg for arg in rest if arg not in prints])
+        own = [arg for arg in rest if arg.startswith("--boost.")]
+        self.rest = [arg for arg in rest if not arg.startswith("--boost.")]
         parsed = parser.parse_object({"boost": written}) if written else parser.get_defaults()
         parsed = parser.parse_args(own, namespace=parsed) if own else parsed
         self.plan: Boosting = parser.instantiate(parsed).boost
@@ -141,36 +152,6 @@ class Command:
                 "can be trained at a time with --boost.processes"
             )
         self.rest = [*rest, "--trainer.devices=1"] if devices == "auto" else self.rest
-
-    def require_weights(self) -> None:
-        """Refuse to boost data that cannot be weighed, before anything is trained.
-
-        Raises:
-            InputError: If the data module takes no weights, or not with its other settings.
-        """
-        written: dict[str, Any] = {}
-        for config in self.configs:
-            data = config.get("data") or {}
-            written = _merged(written, {"class_path": data} if isinstance(data, str) else data)
-        own = [arg for arg in self.rest if arg.startswith(("--data=", "--data."))]
-        parser = ArgumentParser(exit_on_error=False, parser_mode="omegaconf")
-        parser.add_subclass_arguments(LightningDataModule, "data")
-        try:
-            parsed = parser.parse_args(own, namespace=parser.parse_object({"data": written}))
-        except Exception:
-            return  # `fit` says it better
-        if "sample_weights" not in parsed.data.init_args:
-            kind = parsed.data.class_path.rpartition(".")[2]
-            raise InputError(
-                f"{kind} takes no sample_weights, so its samples cannot be weighed; boost.method ensemble and best_of "
-                "work with any data"
-            )
-        parsed.data.init_args.sample_weights = "weights.npy"
-        try:
-            parser.instantiate(parsed)
-        except Exception as error:
-            if found := input_error_within(error):
-                raise InputError(f"boosting gives the data sample_weights, but {found}") from None
 
     @property
     def settings(self) -> dict[str, Any]:

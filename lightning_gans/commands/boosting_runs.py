@@ -230,29 +230,10 @@ class Runs:
 
 
 def _classifier_config(runs: list[Path], weights: list[float], classifier: ClassifierPlan) -> dict[str, Any]:
-    """The configuration of a mixture's run, from that of its first component.
-
-    Raises:
-        InputError: If the components have no discriminator whose network the classifier could have.
-    """
+    """The configuration of a mixture's run, from that of its first component."""
     checkpoints = [str(run / CHECKPOINTS / "last.ckpt") for run in runs]
     config = configuration(read_checkpoint(checkpoints[0]), checkpoints[0])
-    own = config["model"]["init_args"]
-    model = {
-        "generator": own.get("generator"),
-        "discriminator": classifier.discriminator or own.get("discriminator"),
-        "discriminator_optimizer": classifier.optimizer or own.get("discriminator_optimizer"),
-        "latent": own.get("latent"),
-    }
-    for name, option in (
-        ("generator", None),
-        ("latent", None),
-        ("discriminator", "discriminator"),
-        ("discriminator_optimizer", "optimizer"),
-    ):
-        if model[name] is None:
-            hint = "it cannot be boosted" if option is None else f"give boost.classifier.{option}"
-            raise InputError(f"{config['model']['class_path']} has no {name}, which the mixture needs; {hint}")
+    model = classifier_arguments(config["model"], classifier)
     limit = config["trainer"].get("limit_val_batches")
     trainer = config["trainer"] | {
         "max_steps": classifier.max_steps,
@@ -282,3 +263,33 @@ def _classifier_config(runs: list[Path], weights: list[float], classifier: Class
         "checkpoints": checkpoints_section,
         "health": health,
     }
+
+
+def classifier_arguments(model: dict[str, Any], classifier: ClassifierPlan) -> dict[str, Any]:
+    """The networks of a mixture, and what its classifier learns with: arguments of AdaGAN.
+
+    Args:
+        model: The components' objective, as class_path and init_args.
+        classifier: What is asked of the classifier.
+
+    Raises:
+        InputError: If these components make no mixture, or the classifier is not given all that it needs.
+    """
+    kind, own = model["class_path"].rpartition(".")[2], model["init_args"]
+    for name in ("generator", "latent"):
+        if own.get(name) is None:
+            raise InputError(f"{kind} has no {name}, which the mixture needs; it cannot be boosted")
+    found = {
+        "discriminator": classifier.discriminator or own.get("discriminator"),
+        "discriminator_optimizer": classifier.optimizer or own.get("discriminator_optimizer"),
+    }
+    options = {
+        "discriminator": "boost.classifier.discriminator",
+        "discriminator_optimizer": "boost.classifier.optimizer",
+    }
+    if missing := [name for name in found if found[name] is None]:
+        raise InputError(
+            f"{kind} has no {' and no '.join(missing)}, which the mixture's classifier needs; give "
+            + " and ".join(options[name] for name in missing)
+        )
+    return {"generator": own["generator"], "latent": own["latent"], **found}

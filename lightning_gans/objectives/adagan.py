@@ -67,7 +67,8 @@ class AdaGAN(GAN):
             raise InputError(f"a mixture of {len(weights)} weights cannot be read from {len(checkpoints)} checkpoints")
         if getattr(discriminator, "packing", 1) > 1:
             raise InputError(
-                f"a classifier of packs of {discriminator.packing} samples gives no ratio of single ones; set packing 1"
+                f"a classifier of packs of {discriminator.packing} samples gives no ratio of single ones; give it a "
+                "network of single samples (for `boost`: boost.classifier.discriminator)"
             )
         super().__init__(
             generator=lambda _: MixtureGenerator([generator(latent.input_size) for _ in weights]),

@@ -12,7 +12,7 @@ from typing import Any
 from lightning_gans.errors import InputError
 from lightning_gans.runs import is_finished
 from lightning_gans.sentences import nearest
-from lightning_gans.sweep.command import command_line
+from lightning_gans.sweep.command import command_line, fit_arguments
 from lightning_gans.sweep.folder import TRIALS_FOLDER, lock_sweep, require_same, write_definition
 from lightning_gans.sweep.hyperband import falls_behind
 from lightning_gans.sweep.process import (
@@ -97,7 +97,7 @@ class Runner:
         self.sweep, self.folder, self.parallel, self.seed = sweep, folder, parallel, seed
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = lock_sweep(folder)
-        require_same(sweep, folder)
+        require_same(sweep, folder, seed)
         self.store = Store(folder)
         self.table = LiveTable(sweep.goal)
         self._running: list[_Running] = []
@@ -115,7 +115,7 @@ class Runner:
             Stopped: After a signal, with everything saved.
             InputError: If the metric is one that no run logs, or nothing works at all.
         """
-        write_definition(self.sweep, self.folder)
+        write_definition(self.sweep, self.folder, self.seed)
         with self._signals():
             try:
                 self._adopt()
@@ -217,8 +217,7 @@ class Runner:
             "step": reading.step,
             "seconds": round(running.seconds, 1),
         }
-        # of a process that an earlier runner started, its run folder says whether it got to the end
-        done = process.status == 0 if process.is_own else run is not None and is_finished(run)
+        done = self._is_done(running, run)
         process.clear()
         if done:
             self.store.end(trial, "finished", **found)
@@ -231,6 +230,16 @@ class Runner:
             why = f"exit status {process.status}: {last_words(process.folder)}"
             self.store.end(trial, "broken", why=why, **found)
             self._require_hope()
+
+    def _is_done(self, running: _Running, run: Path | None) -> bool:
+        """Whether a trial got to its end: its run folder says so where its exit status does not."""
+        process = running.process
+        if process.is_own and process.status != 0:
+            return False
+        line = command_line(self.sweep.command, self.sweep.program, running.trial.settings)
+        # a `fit` that ends by itself is done, even before its last step: by trainer.max_time, for example
+        own_end = process.is_own and (running.stopping_since is None or fit_arguments(line) is None)
+        return own_end or (run is not None and is_finished(run))
 
     def _require_metric(self, trial: Trial, reading: Reading) -> None:
         goal = self.sweep.goal
@@ -318,4 +327,6 @@ class Runner:
                         self._end(running)
                     except InputError:
                         continue
+                    except OSError as error:  # a full disk; the others are waited for all the same
+                        self.table.say(f"the end of trial {running.trial.number} is not recorded: {error}")
             time.sleep(min(POLL_SECONDS, 0.1))

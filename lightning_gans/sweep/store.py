@@ -105,10 +105,14 @@ class Store:
     def _append(self, trial: Trial, event: str, **content: Any) -> None:
         time = datetime.now(UTC).isoformat(timespec="seconds")
         line = json.dumps(_json({"event": event, "trial": trial.number, **content, "time": time})) + "\n"
-        with self.path.open("ab") as file:
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self.path.open("ab") as file:
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            self._mend()  # a full disk tears a line off like a kill
+            raise
 
     def _mend(self) -> None:
         """Remove a torn last line, which would spoil the next one."""

@@ -17,6 +17,7 @@ parser.add_argument("--x", type=float, default=0.0)
 parser.add_argument("--seed_everything", type=int, default=0)
 parser.add_argument("--steps", type=int, default=3)
 parser.add_argument("--seconds", type=float, default=0.0, help="for each step")
+parser.add_argument("--stopped_status", type=int, default=143)
 parser.add_argument("--breaks", default="never", choices=("never", "once", "always"))
 parser.add_argument("--runs", type=Path, required=True)
 parser.add_argument("--experiment", required=True)
@@ -54,7 +55,7 @@ if not metrics.exists():
     metrics.write_text("step,validation/score,train/loss\n")
 while step < options.steps:
     if stop:
-        sys.exit(143)
+        sys.exit(options.stopped_status)
     time.sleep(options.seconds)
     step += 1
     with metrics.open("a", newline="") as file:

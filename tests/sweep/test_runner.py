@@ -1,5 +1,6 @@
 """The local runner, on a program that behaves as `fit` in a tenth of a second."""
 
+import errno
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ import yaml
 from lightning_gans.__main__ import main
 from lightning_gans.errors import InputError
 from lightning_gans.sweep import runner as runner_module
-from lightning_gans.sweep.process import Reading
+from lightning_gans.sweep.process import Reading, is_running
 from lightning_gans.sweep.runner import Runner, Stopped
 from lightning_gans.sweep.schema import parse_sweep
 from lightning_gans.sweep.store import Trial, read_trials
@@ -190,6 +191,55 @@ def test_another_sweep_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     run(tmp_path, {"x": {"values": [1.0]}})
     with pytest.raises(InputError, match="holds a sweep with another 'parameters'"):
         run(tmp_path, {"x": {"values": [2.0]}})
+
+
+def test_a_search_goes_on_with_its_own_seed_alone(tmp_path: Path) -> None:
+    parameters = {"x": {"min": 0.0, "max": 1.0}}
+    random = content(parameters, method="random", run_cap=1)
+    Runner(parse_sweep(random), tmp_path, seed=3).run()
+    again = parse_sweep(random | {"run_cap": 2})
+    with pytest.raises(InputError, match=r"was begun with --seed 3, not 0; give that one"):
+        Runner(again, tmp_path)
+    assert len(Runner(again, tmp_path, seed=3).run()) == 2
+
+
+def test_a_grid_is_the_same_for_every_seed(tmp_path: Path) -> None:
+    Runner(parse_sweep(content({"x": {"values": [1.0, 2.0]}}, run_cap=1)), tmp_path, seed=3).run()
+    assert len(Runner(parse_sweep(content({"x": {"values": [1.0, 2.0]}})), tmp_path).run()) == 2
+
+
+def test_a_fit_that_was_stopped_before_its_end_is_not_done_whatever_its_status(tmp_path: Path) -> None:
+    program = tmp_path / "lightning_gans"  # by this name and its command, `fit` is known
+    program.write_text(f"import sys, runpy; sys.argv.remove('fit'); runpy.run_path({FAKE!r})")
+    command = ["${env}", "python", str(program), "fit", "--seconds=0.1", "--steps=8", "--stopped_status=0", "${args}"]
+    definition = parse_sweep(content({"x": {"values": [1.0]}}) | {"command": command})
+    folder = tmp_path / "sweep"
+    pid = in_the_background(lambda: Runner(definition, folder).run())
+    wait_until(lambda: bool(steps(folder, 0)) and bool(steps(folder, 0)[0]))
+    os.kill(pid, signal.SIGTERM)
+    os.waitpid(pid, 0)
+    assert [trial.state for trial in read_trials(folder)] == ["interrupted"]
+    (trial,) = Runner(definition, folder).run()
+    assert trial.state == "finished" and trial.resumed
+
+
+def test_a_disk_full_at_the_end_of_one_trial_leaves_the_others_recorded(tmp_path: Path, monkeypatch) -> None:
+    definition = parse_sweep(content({"x": {"values": [1.0, 2.0, 3.0]}}, "--seconds=0.1", "--steps=50"))
+    runner = Runner(definition, tmp_path, 3)
+    original = runner.store.end
+
+    def full_once(trial: Trial, state: str, **found: object) -> None:
+        if trial.number == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(trial, state, **found)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runner.store, "end", full_once)
+    started = lambda: all(steps(tmp_path, number) and steps(tmp_path, number)[0] for number in range(3))  # noqa: E731
+    monkeypatch.setattr(runner, "_watch", lambda: os.kill(os.getpid(), signal.SIGTERM) if started() else None)
+    with pytest.raises(Stopped):
+        runner.run()
+    assert [trial.state for trial in read_trials(tmp_path)] == ["interrupted", "running", "interrupted"]
+    assert not any(is_running(tmp_path / "trials" / f"trial_{number:04d}") for number in range(3))
 
 
 def test_a_program_that_does_not_exist_is_named(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The one file that says what happened."""
 
+import errno
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,23 @@ def test_a_line_torn_by_a_kill_is_as_if_it_had_never_been(tmp_path: Path, cut: i
     again = Store(tmp_path)
     again.end(again.trials[0], "finished", metrics={"m": 2.0})
     assert read_trials(tmp_path)[0].metrics == {"m": 2.0}
+
+
+def test_a_line_torn_by_a_full_disk_spoils_none_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    first, second = store.propose({"a": 1}, {}), store.propose({"a": 2}, {})
+
+    def full(number: int) -> None:
+        path = tmp_path / "trials.jsonl"
+        path.write_bytes(path.read_bytes()[:-7])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            store.end(first, "finished")
+    store.end(second, "finished")
+    assert [trial.state for trial in read_trials(tmp_path)] == ["proposed", "finished"]
 
 
 def test_damage_elsewhere_is_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import logging
 import re
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -56,6 +57,27 @@ def refuse_linked(args: list[str]) -> None:
     for arg in args:
         if re.match(r"--(model|data)\.(init_args\.)?seed\b", arg):
             raise InputError(f"{arg.partition('=')[0]} is set from --seed_everything; give that instead")
+
+
+def refuse_for_boost(args: list[str]) -> None:
+    """Refuse a configuration of `boost`, which trains more than one run.
+
+    Args:
+        args: The command line, subcommand first.
+
+    Raises:
+        InputError: Naming the command that it is for.
+    """
+    named = [value for option, value in pairwise(args) if option in ("-c", "--config")]
+    named += [arg.partition("=")[2] for arg in args if arg.startswith("--config=")]
+    for path in map(Path, named):
+        try:
+            content = yaml.safe_load(path.read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue  # the parser says it better
+        if isinstance(content, dict) and "boost" in content:
+            own = "" if args[0] == "fit" else f"; `{args[0]}` needs --ckpt_path alone"
+            raise InputError(f"{path} is for `boost`: python -m lightning_gans boost --config {path}{own}")
 
 
 def silence_lightning() -> None:

@@ -20,7 +20,13 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 import lightning_gans.data
 import lightning_gans.networks  # noqa: F401 - registers short class names
-from lightning_gans.arguments import refuse_linked, silence_lightning, spelled_out, with_checkpoint_config
+from lightning_gans.arguments import (
+    refuse_for_boost,
+    refuse_linked,
+    silence_lightning,
+    spelled_out,
+    with_checkpoint_config,
+)
 from lightning_gans.callbacks import (
     AttributePanel,
     Calibration,
@@ -380,6 +386,7 @@ def run(args: list[str]) -> None:
     """Run fit, validate, test or predict."""
     silence_lightning()
     refuse_linked(args)
+    refuse_for_boost(args)
     with tempfile.TemporaryDirectory() as folder:
         args = spelled_out(args)
         if args and args[0] in ("validate", "test", "predict"):

@@ -99,6 +99,38 @@ def test_sample_writes_numbered_files(trained, tmp_path):
         assert image.size == (28, 28)
 
 
+def test_sample_does_not_mix_its_files_with_others(trained, tmp_path, refused):
+    checkpoint = trained[0] / "checkpoints" / "last.ckpt"
+    args = ["sample", "--ckpt_path", str(checkpoint), "--out", str(tmp_path / "images"), "--files", "-n"]
+    assert main([*args, "3"]) == 0
+    assert main([*args, "4"]) == 0  # every file of the first draw is replaced
+    said = refused(*args, "2")
+    assert "images already holds 000002.png and 1 more" in said and "empty folder" in said
+    assert len(list((tmp_path / "images").iterdir())) == 4
+
+
+@pytest.mark.parametrize("command", ["sample", "traverse"])
+def test_a_file_is_no_folder_to_write_to(trained, tmp_path, refused, capsys, command):
+    checkpoint = trained[0] / "checkpoints" / "last.ckpt"
+    assert "my.png, but must be a folder" in refused(command, "--ckpt_path", checkpoint, "--out", tmp_path / "my.png")
+    (tmp_path / "notes").write_text("")
+    assert "notes, but must be a folder" in refused(command, "--ckpt_path", checkpoint, "--out", tmp_path / "notes")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]
+    for name, out in ((command, "--out FOLDER"), ("encode", "--out FILE")):
+        with pytest.raises(SystemExit):
+            main([name, "--help"])
+        assert out in capsys.readouterr().out
+
+
+def test_a_configuration_of_boost_names_its_command(refused):
+    config = "conf/adagan_mixture.yaml"
+    told = f"{config} is for `boost`: python -m lightning_gans boost --config {config}"
+    assert refused("fit", "--config", config) == f"error: {told}\n"
+    assert refused("fit", f"--config={config}", "--trainer.max_steps", "3") == f"error: {told}\n"
+    said = refused("test", "--config", config, "--ckpt_path", "x.ckpt")
+    assert said == f"error: {told}; `test` needs --ckpt_path alone\n"
+
+
 def test_extrapolating_a_code_is_allowed_with_a_warning(trained, tmp_path, capsys):
     checkpoint = trained[0] / "checkpoints" / "last.ckpt"
     main(["sample", "--ckpt_path", str(checkpoint), "--out", str(tmp_path), "--codes.style", "[-1.5, 0]"])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lightning_gans.checkpoint import configuration, load_data, read_checkpoint
-from lightning_gans.commands.options import CommandParser, load, out_folder
+from lightning_gans.commands.options import CommandParser, load, out_path
 from lightning_gans.data import ImageDataModule
 from lightning_gans.data.image_files import find_images, read_image
 from lightning_gans.data.preprocessing import Preprocessing, Unreadable
@@ -33,13 +33,13 @@ the format.
 
 def main(args: list[str]) -> None:
     """Run the command."""
-    parser = CommandParser("encode", DESCRIPTION)
+    parser = CommandParser("encode", DESCRIPTION, out="FILE")
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGES", help="image files or folders of them")
     parser.add_argument("--split", choices=("train", "validation", "test"), help="a split of the run's own data")
     options = parser.parse(args)
     if bool(options.images) == bool(options.split):
         raise InputError("encode needs either image files or folders, or --split train|validation|test")
-    out = out_folder(options, "codes.csv")
+    out = out_path(options, "codes.csv")
     if out.suffix not in (".csv", ".json"):
         raise InputError(f"--out is {out}, but its suffix must be .csv or .json")
     module = load(options)

@@ -1,14 +1,16 @@
 """``ensemble``: several semi-supervised classifiers asked together."""
 
 import argparse
+import sys
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 import lightning_gans
-from lightning_gans.checkpoint import configuration, load_data, read_checkpoint
-from lightning_gans.commands.options import SentenceArgumentParser, load
+from lightning_gans.checkpoint import changed_settings, configuration, load_data, read_checkpoint
+from lightning_gans.commands.options import SentenceArgumentParser, load, require_folder
 from lightning_gans.data import ImageDataModule
 from lightning_gans.data.labelled import fingerprint_of
 from lightning_gans.errors import InputError
@@ -33,6 +35,8 @@ def main(args: list[str]) -> None:
     options = parser.parse(args)
     if len(options.checkpoints) < 2:
         raise InputError("an ensemble has two checkpoints or more; `test --ckpt_path` tests one")
+    require_folder(options.out)
+    require_different(options.checkpoints)
     data = load_data(options.checkpoints[0])
     places = getattr(data, "labelled_places", None)
     if not isinstance(data, ImageDataModule) or places is None:
@@ -80,6 +84,26 @@ def measure(options: argparse.Namespace, data: Any, protocol: dict[str, Protocol
     }
     step = steps[0] if len(set(steps)) == 1 else None
     return [*scores, Score("classification_error", _error(total, test.labels), joint, step=step)]
+
+
+def require_different(paths: list[str]) -> None:
+    """Refuse a member that is named twice, and warn of two that are one run as far as their settings tell.
+
+    Raises:
+        InputError: Naming the member.
+    """
+    files = [Path(path).resolve() for path in paths]
+    for path, file in zip(paths, files, strict=True):
+        if files.count(file) > 1:
+            raise InputError(f"{path} is given twice, but each member of an ensemble counts once; name another")
+    settings = [(path, configuration(read_checkpoint(path), path)) for path in paths]
+    for (first, one), (second, other) in combinations(settings, 2):
+        if not changed_settings(one, other):
+            print(
+                f"warning: {first} and {second} have the same seed and settings, so they are hardly two members; "
+                "train them with different --seed_everything",
+                file=sys.stderr,
+            )
 
 
 def require_same_data(paths: list[str]) -> None:

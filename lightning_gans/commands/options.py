@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from lightning_gans.checkpoint import load_module
+from lightning_gans.data.image_files import SUFFIXES
 from lightning_gans.errors import InputError
 from lightning_gans.latent import LatentSpec
 from lightning_gans.objectives import Adversarial
 from lightning_gans.runs import folder_of_checkpoint
+
+_OF_FILES = SUFFIXES | {".csv", ".json", ".jsonl"}
 
 
 class SentenceArgumentParser(argparse.ArgumentParser):
@@ -52,12 +55,18 @@ class SentenceArgumentParser(argparse.ArgumentParser):
 
 
 class CommandParser(SentenceArgumentParser):
-    """Parser of a command that works from a checkpoint."""
+    """Parser of a command that works from a checkpoint.
 
-    def __init__(self, name: str, description: str):
+    Args:
+        name: Of the command.
+        description: What its help says first.
+        out: What --out names: "FOLDER" or "FILE".
+    """
+
+    def __init__(self, name: str, description: str, out: str = "FOLDER"):
         super().__init__(name, description)
         self.add_argument("--ckpt_path", required=True, metavar="PATH", help="checkpoint file of a trained run")
-        self.add_argument("--out", type=Path, metavar="PATH", help="where to write (default: see above)")
+        self.add_argument("--out", type=Path, metavar=out, help="where to write (default: see above)")
         self.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, … (default: cuda where there is one)")
 
 
@@ -85,9 +94,19 @@ def load(options: argparse.Namespace) -> Adversarial:
     return module
 
 
-def out_folder(options: argparse.Namespace, name: str) -> Path:
-    """--out, or a folder of this name in the checkpoint's run folder."""
+def out_path(options: argparse.Namespace, name: str) -> Path:
+    """--out, or what has this name in the checkpoint's run folder."""
     return options.out or folder_of_checkpoint(options.ckpt_path) / name
+
+
+def require_folder(out: Path | None) -> None:
+    """Refuse an --out that was meant for a file, before a folder of that name is made.
+
+    Raises:
+        InputError: If it is a file, or has the suffix of one.
+    """
+    if out is not None and (out.is_file() or (out.suffix.lower() in _OF_FILES and not out.is_dir())):
+        raise InputError(f"--out is {out}, but must be a folder, in which files get names of their own")
 
 
 def fixed_codes(arguments: list[str], parser: CommandParser) -> dict[str, str]:

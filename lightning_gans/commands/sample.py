@@ -1,8 +1,18 @@
 """``sample``: images from a checkpoint, with codes of one's choice."""
 
+from pathlib import Path
+
 import numpy
 
-from lightning_gans.commands.options import CommandParser, code_values, fixed_codes, load, out_folder
+from lightning_gans.commands.options import (
+    CommandParser,
+    code_values,
+    fixed_codes,
+    load,
+    out_path,
+    require_folder,
+)
+from lightning_gans.data.image_files import SUFFIXES
 from lightning_gans.errors import InputError
 from lightning_gans.files import atomic_path
 from lightning_gans.pictures import image_grid, save_images, save_png
@@ -11,8 +21,8 @@ from lightning_gans.randomness import keyed_generator
 DESCRIPTION = """Draw images from a trained generator.
 
 Writes one grid, samples.png, or with --files one numbered PNG file for each image, into the folder --out
-(by default samples_drawn/ in the checkpoint's run folder). A model of points writes samples.csv instead, one
-row for each point.
+(by default samples_drawn/ in the checkpoint's run folder). Files are not mixed with other images that are there:
+then they are refused. A model of points writes samples.csv instead, one row for each point.
 
 Codes are drawn from their priors unless fixed:
   --codes.NAME VALUE    a category (--codes.digit 3) or a list of numbers (--codes.style '[-1.5,0]'),
@@ -32,14 +42,17 @@ def main(args: list[str]) -> None:
     for name in ("number", "columns"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} is {getattr(options, name)}, but must be 1 or more")
+    require_folder(options.out)
     module = load(options)
     fixed = code_values(module.latent, codes)
-    folder = out_folder(options, "samples_drawn")
+    folder = out_path(options, "samples_drawn")
+    if options.files:
+        if len(module.generator.sample_shape) != 3:
+            raise InputError("--files writes one image each, but this is a model of points; leave it out")
+        require_no_others(folder, options.number)
     generator = keyed_generator(module.device, options.seed, "sample command")
     images = module.generate(module.latent.sample(options.number, generator, fixed)).cpu()
     if images.ndim == 2:
-        if options.files:
-            raise InputError("--files writes one image each, but this is a model of points; leave it out")
         path = folder / "samples.csv"
         with atomic_path(path) as temporary:
             numpy.savetxt(temporary, images.numpy(), fmt="%.8g", delimiter=",")
@@ -57,3 +70,23 @@ def main(args: list[str]) -> None:
     path = folder / "samples.png"
     save_png(image_grid(grid.view(rows, columns, *images.shape[1:]), None, None, None), path)
     print(path)
+
+
+def require_no_others(folder: Path, number: int) -> None:
+    """Refuse a folder in which other images would lie beside those that are written: a score would mix them.
+
+    Args:
+        folder: Where they are written; those of an earlier draw of as many are replaced.
+        number: How many.
+
+    Raises:
+        InputError: If it holds others, of a larger draw for example.
+    """
+    written = {folder / f"{index:06d}.png" for index in range(number)}
+    others = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and f not in written)
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise InputError(
+            f"{folder} already holds {others[0].relative_to(folder)}{more}, with which these images would be mixed; "
+            "remove what is there, or give an empty folder as --out"
+        )

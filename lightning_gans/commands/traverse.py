@@ -1,6 +1,6 @@
 """``traverse``: what each latent code does, as a labelled grid and as a GIF."""
 
-from lightning_gans.commands.options import CommandParser, load, out_folder
+from lightning_gans.commands.options import CommandParser, load, out_path, require_folder
 from lightning_gans.errors import InputError
 from lightning_gans.pictures import image_grid, save_gif, save_png
 from lightning_gans.traversal import traversal_images, traversal_picture
@@ -26,6 +26,7 @@ def main(args: list[str]) -> None:
     for name in ("columns", "frames"):
         if getattr(options, name) < 2:
             raise InputError(f"--{name} is {getattr(options, name)}, but must be 2 or more")
+    require_folder(options.out)
     module = load(options)
     axes = module.latent.axes
     if options.code is not None:
@@ -35,7 +36,7 @@ def main(args: list[str]) -> None:
         raise InputError(f"the checkpoint {options.ckpt_path} has no latent codes to traverse; try `sample`")
     if len(module.generator.sample_shape) != 3:
         raise InputError(f"the checkpoint {options.ckpt_path} holds a model of points, and only images are traversed")
-    folder = out_folder(options, "traversals")
+    folder = out_path(options, "traversals")
     for axis in axes:
         path = folder / f"traverse_{axis}.png"
         save_png(traversal_picture(module, axis, options.columns, options.seed), path)

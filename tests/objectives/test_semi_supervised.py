@@ -1,6 +1,7 @@
 """Semi-supervised learning: who learns what, exact resumption, and that unlabelled data help to classify."""
 
 import csv
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -259,6 +260,16 @@ def test_an_ensemble_of_one_or_of_other_labels_is_refused(fitted, refused, tmp_p
     other["lightning_gans"]["config"]["data"]["init_args"]["labelled"]["seed"] = 5
     torch.save(other, tmp_path / "other.ckpt")
     assert "different labels" in refused("ensemble", own, tmp_path / "other.ckpt")
+
+
+def test_an_ensemble_has_each_member_once(fitted, refused, tmp_path, capsys):
+    own = fitted / "version_0" / "checkpoints" / "last.ckpt"
+    (tmp_path / "link.ckpt").symlink_to(own)
+    for again in (own, tmp_path / "link.ckpt"):
+        assert "given twice" in refused("ensemble", own, fitted / "version_1" / "checkpoints" / "last.ckpt", again)
+    shutil.copyfile(own, tmp_path / "copy.ckpt")
+    assert main(["ensemble", str(own), str(tmp_path / "copy.ckpt"), "--device", "cpu"]) == 0
+    assert "have the same seed and settings" in capsys.readouterr().err
 
 
 def test_more_classes_than_the_classifier_knows_are_refused(refused):

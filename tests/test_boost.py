@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy
@@ -148,7 +149,7 @@ class Killed(BaseException):
     """Nothing is saved, as at a power cut."""
 
 
-def stopped_at(runs: Path, step: int, kill: bool) -> int | str:
+def stopped_at(runs: Path, step: int, kill: bool, args: Sequence[str] = ()) -> int | str:
     """Boost, but stop before the given step, counted over all runs of the sequence; how it ended."""
     original, seen = GracefulStop.on_train_batch_start, []
 
@@ -166,7 +167,7 @@ def stopped_at(runs: Path, step: int, kill: bool) -> int | str:
         patch.setattr(GracefulStop, "on_train_batch_start", counting)
         patch.setattr(cli, "lock", lambda folder: held.append(lock(folder)) or held[-1])
         try:
-            end = boost(runs)
+            end = boost(runs, *args)
         except Killed:
             end = "killed"
         except SystemExit as exit_:
@@ -199,6 +200,88 @@ def test_other_settings_begin_a_new_version_and_a_finished_one_is_never_touched(
     assert (runs / "boost" / "version_0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
     stages = json.loads((runs / "boost" / "version_1" / "boost.json").read_text())["stages"]
     assert len(stages) == 1
+
+
+# ---- asked for more
+
+
+def trained_files(folder: Path) -> dict[str, int]:
+    """When each checkpoint of the runs below a boost folder was written."""
+    files = folder.glob("*/version_*/checkpoints/last.ckpt")
+    return {str(file.relative_to(folder)): file.stat().st_mtime_ns for file in files}
+
+
+@pytest.mark.parametrize("method", ["boosted", "ensemble"])
+def test_more_components_go_on_with_those_that_are_there(boosted: Path, tmp_path: Path, method: str):
+    args = ["--boost.method", method, "--boost.components"]
+    runs, folder = tmp_path / "runs", tmp_path / "runs" / "boost" / "version_0"
+    assert boost(runs, *args, "1") == 0
+    before = trained_files(folder)
+    assert boost(runs, *args, "2") == 0
+    assert [path.name for path in folder.parent.iterdir()] == ["version_0"]
+    assert before.items() <= trained_files(folder).items()
+    assert json.loads((folder / "finished.json").read_text()) == {"components": 2}
+    record = json.loads((folder / "boost.json").read_text())
+    assert record["settings"]["boost"]["components"] == 2 and len(record["stages"]) == 2
+    # the same as if two had been asked for at once
+    at_once = boosted
+    if method == "ensemble":
+        assert boost(tmp_path / "at_once", *args, "2") == 0
+        at_once = tmp_path / "at_once" / "boost" / "version_0"
+    assert same(state(folder), state(at_once))
+    assert record["stages"] == json.loads((at_once / "boost.json").read_text())["stages"]
+
+
+def test_while_more_components_are_trained_it_is_not_finished(boosted: Path, tmp_path: Path):
+    runs = tmp_path / "runs"
+    shutil.copytree(boosted.parent.parent, runs)
+    assert stopped_at(runs, 2, kill=True, args=["--boost.components", "3"]) == "killed"
+    folder = runs / "boost" / "version_0"
+    assert not is_finished(folder)
+    assert json.loads((folder / "boost.json").read_text())["settings"]["boost"]["components"] == 3
+    assert boost(runs, "--boost.components", "3") == 0
+    assert is_finished(folder) and len(load_module(folder / "checkpoints" / "last.ckpt").generator.components) == 3
+
+
+def test_another_measure_shows_what_is_there(boosted: Path, tmp_path: Path, capsys):
+    runs = tmp_path / "runs"
+    shutil.copytree(boosted.parent.parent, runs)
+    folder = runs / "boost" / "version_0"
+    before = trained_files(folder)
+    assert boost(runs, "--boost.measure", "density/high_quality") == 0
+    assert "density/high_quality of the mixture" in capsys.readouterr().out
+    assert trained_files(folder) == before and not (runs / "boost" / "version_1").exists()
+    assert is_finished(folder) and same(state(folder), state(boosted))
+
+
+def test_a_finished_best_is_chosen_anew_by_another_measure(independent: Path, tmp_path: Path):
+    runs = tmp_path / "runs"
+    shutil.copytree(independent.parent.parent, runs)
+    folder = runs / "boost" / "version_0"
+    before = trained_files(folder)
+    args = ["--boost.method", "best_of", "--seed_everything", "3", "--boost.measure", "density/mode_kl"]
+    assert boost(runs, *args) == 0
+    assert before.items() <= trained_files(folder).items() and not (runs / "boost" / "version_1").exists()
+    stages = json.loads((folder / "boost.json").read_text())["stages"]
+    assert stages[stages[-1]["chosen"] - 1]["score"] == min(stage["score"] for stage in stages)
+
+
+def test_another_classifier_takes_the_components_that_are_there_until_a_mixture_has_begun(tmp_path: Path):
+    args = ["--boost.method", "ensemble", "--boost.classifier.max_steps"]
+    # in the middle of the second component
+    assert stopped_at(tmp_path, 8, kill=True, args=[*args, "4"]) == "killed"
+    folder = tmp_path / "boost" / "version_0"
+    first = folder / "component_01" / "version_0" / "checkpoints" / "last.ckpt"
+    trained = first.stat().st_mtime_ns
+    (folder / "mixture_02.yaml").write_text("as if it was killed: {just: before}")
+    assert boost(tmp_path, *args, "3") == 0
+    assert [path.name for path in folder.parent.iterdir()] == ["version_0"]
+    assert first.stat().st_mtime_ns == trained
+    assert (
+        yaml.safe_load((folder / "mixture_02" / "version_0" / "config.yaml").read_text())["trainer"]["max_steps"] == 3
+    )
+    assert boost(tmp_path, *args, "2") == 0
+    assert is_finished(folder.with_name("version_1"))
 
 
 # ---- bad input

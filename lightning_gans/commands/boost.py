@@ -37,6 +37,7 @@ def main(args: list[str], fit: Fit) -> None:
     runs = Runs(folder, command.write_configs(folder), command.seed, fit)
     say(f"writing to {folder}")
     held = lock(folder)
+    _begin(folder, settings)
     try:
         stages = _SEQUENCES[command.plan.method](command.plan, runs, lambda: _record(folder, settings, runs.stages))
     except Interrupted as stop:
@@ -117,6 +118,12 @@ _SEQUENCES = {"boosted": _boosted, "ensemble": _ensemble, "best_of": _best_of}
 
 
 # ---- the record
+
+
+def _begin(folder: Path, settings: dict[str, Any]) -> None:
+    """Note what is asked for from now on: perhaps more than what was finished here."""
+    (folder / FINISHED).unlink(missing_ok=True)
+    write_json(folder / RECORD, json.loads((folder / RECORD).read_text()) | {"settings": settings})
 
 
 def _record(folder: Path, settings: dict[str, Any], stages: list[Stage]) -> None:

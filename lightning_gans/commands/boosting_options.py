@@ -14,13 +14,14 @@ from lightning_gans.errors import InputError
 from lightning_gans.functional import boosting
 from lightning_gans.metrics.naming import lower_is_better
 from lightning_gans.parser import SentenceParser
-from lightning_gans.runs import create_version, is_finished, versions, write_json
+from lightning_gans.runs import CHECKPOINTS, create_version, is_finished, versions, write_json
 
 DESCRIPTION = """Train several generators and mix them.
 
 Every generator is the run that `fit` would make of the same configuration, in a folder of its own below
 <runs>/<experiment>/<version>/. The mixture is a checkpoint like any other, checkpoints/last.ckpt there, for `test`,
-`sample` and `traverse`. Stopped in the middle, the same command goes on where it was.
+`sample` and `traverse`. Stopped in the middle, the same command goes on where it was; with more components it goes on
+with those that are there, with another measure it shows them by that.
 
 Every option of `fit` may be given, and how to boost, here or in the configuration's section boost:"""
 
@@ -161,13 +162,26 @@ class Command:
         return {"boost": plan, "configs": self.configs, "arguments": self.rest, "seed": self.seed}
 
     def folder(self) -> Path:
-        """The folder of the newest run with these settings if it is unfinished, else a new one."""
-        for folder in reversed(versions(Path(self.runs) / self.experiment)):
-            record = folder / RECORD
-            if record.is_file() and _course(json.loads(record.read_text())["settings"]) == _course(self.settings):
-                if is_finished(folder):
+        """The folder of an earlier run that is gone on with, else a new one.
+
+        The newest run with these settings is gone on with if it is unfinished, or finished and asked for another
+        measure. If there is none, the newest that becomes this one by training more (see `_becomes`).
+        """
+        wanted = self.settings
+        earlier = [
+            (folder, json.loads((folder / RECORD).read_text())["settings"])
+            for folder in reversed(versions(Path(self.runs) / self.experiment))
+            if (folder / RECORD).is_file()
+        ]
+        for folder, had in earlier:
+            if _course(had) == _course(wanted):
+                if is_finished(folder) and had["boost"]["measure"] == wanted["boost"]["measure"]:
                     break
                 return folder
+        else:
+            for folder, had in earlier:
+                if _becomes(folder, had, wanted):
+                    return folder
         new = create_version(self.runs, self.experiment)
         assert new is not None  # other ranks have none, and there are none
         write_json(new / RECORD, {"settings": self.settings, "stages": []})
@@ -229,7 +243,23 @@ def _taken(args: list[str], *names: str) -> tuple[list[str], list[str]]:
     return values, rest
 
 
-def _course(settings: dict[str, Any]) -> Any:
-    """What a run that is gone on with must have been started with: the measure only looks at what is trained."""
-    boost = {name: value for name, value in settings["boost"].items() if name != "measure"}
+def _becomes(folder: Path, had: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether everything trained under one setting is of use under another.
+
+    No component depends on a later one, and nothing depends on the classifier before a mixture has begun.
+    """
+    free = ["components"] if wanted["boost"]["components"] > had["boost"]["components"] else []
+    if not any(folder.glob(f"mixture_*/version_*/{CHECKPOINTS}/last.ckpt")):
+        free.append("classifier")
+    return _course(had, *free) == _course(wanted, *free)
+
+
+def _course(settings: dict[str, Any], *free: str) -> Any:
+    """What a run that is gone on with must have been started with: the measure only looks at what is trained.
+
+    Args:
+        settings: As they are recorded.
+        *free: What else of the section boost may have changed.
+    """
+    boost = {name: value for name, value in settings["boost"].items() if name not in ("measure", *free)}
     return json.loads(json.dumps(settings | {"boost": boost}))

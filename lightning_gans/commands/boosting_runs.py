@@ -158,13 +158,13 @@ class Runs:
         """Train the classifier of the data and a mixture; its run is the mixture's."""
         name = f"mixture_{components[-1]:02d}"
         path = self.folder / f"{name}.yaml"
-        if not path.is_file():
+        if not self._has_begun(name):
             runs = [self._last(f"component_{t:02d}") for t in components]
+            seed = derive_seed(self.seed, "classifier", stage.component) % 2**31
+            config = {"seed_everything": seed, **_classifier_config(runs, stage.weights, classifier)}
             with atomic_path(path) as temporary:
-                config = _classifier_config(runs, stage.weights, classifier)
                 temporary.write_text(yaml.safe_dump(config, sort_keys=False))
-        seed = derive_seed(self.seed, "classifier", stage.component) % 2**31
-        stage.mixture_run = self._run(name, ["--config", str(path), "--seed_everything", str(seed)])
+        stage.mixture_run = self._run(name, ["--config", str(path)])
         stage.mixture_score = self._score(stage.mixture_run, measure)
 
     def reweigh(
@@ -198,9 +198,12 @@ class Runs:
         return self._finished(name)
 
     def _place(self, name: str) -> list[str]:
+        last = ["--ckpt_path", "last"] if self._has_begun(name) else []
+        return ["--runs", str(self.folder), "--experiment", name, *last]
+
+    def _has_begun(self, name: str) -> bool:
         last = self._last(name, there=False)
-        begun = last is not None and (last / CHECKPOINTS / "last.ckpt").is_file()
-        return ["--runs", str(self.folder), "--experiment", name, *(["--ckpt_path", "last"] if begun else [])]
+        return last is not None and (last / CHECKPOINTS / "last.ckpt").is_file()
 
     def _is_done(self, name: str) -> bool:
         return any(is_finished(folder) for folder in versions(self.folder / name))

@@ -423,6 +423,19 @@ def test_components_without_a_discriminator_are_mixed_by_a_classifier_of_its_own
     assert main(["boost", *files, "--runs", str(tmp_path / "runs"), *quick.split()]) == 0
 
 
+def test_the_classifier_can_be_given_by_options(capsys):
+    network = "--boost.classifier.discriminator"
+    options = [f"{network}.class_path=MaxoutDiscriminator", f"{network}.init_args.sample_shape=[3]"]
+    options += [f"{network}.init_args.hidden=[4]", "--boost.classifier.optimizer.class_path=torch.optim.Adam"]
+    assert main(["boost", "--config", str(TINY), *options, "--print_config"]) == 0
+    classifier = yaml.safe_load(capsys.readouterr().out)["boost"]["classifier"]
+    assert classifier["discriminator"] == {
+        "class_path": "MaxoutDiscriminator",
+        "init_args": {"sample_shape": [3], "hidden": [4]},
+    }
+    assert classifier["optimizer"]["class_path"] == "torch.optim.Adam"
+
+
 def test_print_config_prints_what_can_be_boosted_and_begins_nothing(tmp_path: Path, capsys):
     runs = tmp_path / "runs"
     args = ["--boost.components", "7", "--trainer.max_steps", "9", "--seed_everything", "4", "--print_config"]

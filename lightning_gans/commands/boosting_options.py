@@ -43,6 +43,9 @@ class Classifier:
     discriminator: dict[str, Any] | None = None
     optimizer: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        self.discriminator, self.optimizer = _with_init_args(self.discriminator), _with_init_args(self.optimizer)
+
 
 @dataclass
 class Boosting:
@@ -195,6 +198,14 @@ class Command:
             path.write_text(yaml.safe_dump(config, sort_keys=False))
             arguments += ["--config", str(path)]
         return [*arguments, *self.rest]
+
+
+def _with_init_args(named: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A class with its arguments below init_args: given as options, jsonargparse puts them beside the class."""
+    beside = {name: value for name, value in (named or {}).items() if name not in ("class_path", "init_args")}
+    if named is None or "class_path" not in named or not beside:
+        return named
+    return {"class_path": named["class_path"], "init_args": {**named.get("init_args", {}), **beside}}
 
 
 def _read(path: Path) -> dict[str, Any]:

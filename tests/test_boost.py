@@ -402,6 +402,16 @@ def test_components_that_make_no_mixture_are_refused_before_any_is_trained(tmp_p
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("name", ["model", "data"])
+def test_a_configuration_without_a_model_or_data_is_refused(tmp_path: Path, refused, name: str):
+    config = yaml.safe_load(TINY.read_text())
+    del config[name]
+    (tmp_path / "part.yaml").write_text(yaml.safe_dump(config))
+    sentence = refused("boost", "--config", tmp_path / "part.yaml", "--runs", tmp_path / "runs")
+    assert sentence == f"error: required but not given: --{name}; name a configuration that has them\n"
+    assert not (tmp_path / "runs").exists()
+
+
 def test_components_without_a_discriminator_are_mixed_by_a_classifier_of_its_own(tmp_path: Path):
     config = {
         "boost": {

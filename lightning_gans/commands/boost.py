@@ -153,8 +153,9 @@ def _note_on_scores(stages: list[Stage], measure: str, trainer: dict[str, Any]) 
         return None
     if all(stage.mixture_score is None for stage in stages):
         return f"no run was scored by {measure}; give the name of a validation's score as boost.measure"
-    what_to_do = how_to_validate(trainer) or "set --trainer.val_check_interval"
-    return f"mixtures alone were scored by {measure}, for the components had no validations; {what_to_do}"
+    if what_to_do := how_to_validate(trainer):
+        return f"mixtures alone were scored by {measure}, for the components had no validations; {what_to_do}"
+    return f"mixtures alone were scored by {measure}; give a score of the components' validations as boost.measure"
 
 
 def say(message: str) -> None:

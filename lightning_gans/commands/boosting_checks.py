@@ -45,8 +45,11 @@ def require_boostable(config: dict[str, Any], plan: Boosting) -> None:
         plan: What is made of the components.
 
     Raises:
-        InputError: If the data cannot be weighed, the components make no mixture, or none can be chosen.
+        InputError: If model or data are missing, the data cannot be weighed, the components make no mixture, or none
+            of them can be chosen.
     """
+    if missing := [f"--{name}" for name in ("model", "data") if config.get(name) is None]:
+        raise InputError(f"required but not given: {', '.join(missing)}; name a configuration that has them")
     if plan.method == "boosted" and plan.components > 1:
         _require_weights(config["data"])
     arguments = classifier_arguments(config["model"], plan.classifier)

@@ -278,7 +278,7 @@ def classifier_arguments(model: dict[str, Any], classifier: ClassifierPlan) -> d
     Raises:
         InputError: If these components make no mixture, or the classifier is not given all that it needs.
     """
-    kind, own = model["class_path"].rpartition(".")[2], model["init_args"]
+    kind, own = model["class_path"].rpartition(".")[2], model.get("init_args", {})
     for name in ("generator", "latent"):
         if own.get(name) is None:
             raise InputError(f"{kind} has no {name}, which the mixture needs; it cannot be boosted")
@@ -286,13 +286,10 @@ def classifier_arguments(model: dict[str, Any], classifier: ClassifierPlan) -> d
         "discriminator": classifier.discriminator or own.get("discriminator"),
         "discriminator_optimizer": classifier.optimizer or own.get("discriminator_optimizer"),
     }
-    options = {
-        "discriminator": "boost.classifier.discriminator",
-        "discriminator_optimizer": "boost.classifier.optimizer",
-    }
     if missing := [name for name in found if found[name] is None]:
+        options = [f"boost.classifier.{name.removeprefix('discriminator_')}" for name in missing]
         raise InputError(
             f"{kind} has no {' and no '.join(missing)}, which the mixture's classifier needs; give "
-            + " and ".join(options[name] for name in missing)
+            f"{' and '.join(options)}"
         )
     return {"generator": own["generator"], "latent": own["latent"], **found}

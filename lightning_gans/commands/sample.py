@@ -4,14 +4,7 @@ from pathlib import Path
 
 import numpy
 
-from lightning_gans.commands.options import (
-    CommandParser,
-    code_values,
-    fixed_codes,
-    load,
-    out_path,
-    require_folder,
-)
+from lightning_gans.commands.options import CommandParser, code_values, fixed_codes, load, out_path, require_folder
 from lightning_gans.data.image_files import SUFFIXES
 from lightning_gans.errors import InputError
 from lightning_gans.files import atomic_path
@@ -21,8 +14,8 @@ from lightning_gans.randomness import keyed_generator
 DESCRIPTION = """Draw images from a trained generator.
 
 Writes one grid, samples.png, or with --files one numbered PNG file for each image, into the folder --out
-(by default samples_drawn/ in the checkpoint's run folder). Files are not mixed with other images that are there:
-then they are refused. A model of points writes samples.csv instead, one row for each point.
+(by default samples_drawn/ in the checkpoint's run folder); --files refuses a folder that holds other images, with
+which a score would mix them. A model of points writes samples.csv instead, one row for each point.
 
 Codes are drawn from their priors unless fixed:
   --codes.NAME VALUE    a category (--codes.digit 3) or a list of numbers (--codes.style '[-1.5,0]'),

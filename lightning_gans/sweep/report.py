@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightning_gans.commands.options import SentenceArgumentParser
+from lightning_gans.commands.options import SentenceArgumentParser, require_folder
 from lightning_gans.errors import InputError
 from lightning_gans.files import atomic_path
 from lightning_gans.metrics.naming import lower_is_better
@@ -40,8 +40,10 @@ def main(args: list[str]) -> None:
     parser = SentenceArgumentParser("sweep report", DESCRIPTION)
     parser.add_argument("sweep", metavar="SWEEP", help="a folder, or ENTITY/PROJECT/ID")
     parser.add_argument("--metric", action="append", metavar="NAME", help="rank by this; more of them are shown too")
-    parser.add_argument("--out", type=Path, help="folder to write to (default: report/ in the sweep's folder)")
+    where = "folder to write to (default: report/ in the sweep's folder)"
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help=where)
     options = parser.parse(args)
+    require_folder(options.out)
     results = read_results(options.sweep)
     goal = goal_of(results, options.metric)
     metrics = metrics_of(results, goal, options.metric or [])

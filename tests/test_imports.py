@@ -17,7 +17,7 @@ LAYERS = (
     ("metrics",),
     ("objectives",),
     ("runs", "traversal", "callbacks"),
-    ("checkpoint", "complaints", "sentences", "parser", "arguments", "commands", "outcome", "resumption"),
+    ("checkpoint", "complaints", "sentences", "parser", "arguments", "settings", "commands", "outcome", "resumption"),
     ("cli",),
     ("sweep",),
     ("__main__",),

@@ -157,7 +157,9 @@ def conservative_weights(ratios: Tensor, beta: float) -> DataWeights:
 
 
 def top_share_weights(ratios: Tensor, share: float) -> DataWeights:
-    """Equal weights for the share of the data that the mixture generates least often (the paper's TopKLast).
+    """Equal weights for the share of the data that the mixture generates least often (TopKLast).
+
+    As in the authors' code, where the ratios are the mixture's, of all components so far.
 
     Args:
         ratios: h, (N,), 0 or more and finite.

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from lightning_gans.errors import InputError
-from lightning_gans.latent import Code, LatentSpec, Noise
 from lightning_gans.networks import (
     FullyConnectedClassifier,
     FullyConnectedDiscriminator,
@@ -186,11 +185,11 @@ def test_a_reference_batch_is_refused_for_latents_that_it_is_not_like():
     generator = VirtualBatchNormGenerator(
         4, partial(FullyConnectedGenerator, sample_shape=[2], hidden=[5], batch_norm=True)
     )
-    generator.require(LatentSpec(Noise("uniform", 4)))
+    generator.require("uniform", [])
     with pytest.raises(InputError, match="uniform noise, but the latent's is normal; give the generator noise: normal"):
-        generator.require(LatentSpec(Noise("normal", 4)))
+        generator.require("normal", [])
     with pytest.raises(InputError, match="is for noise alone, but the latent has the codes digit"):
-        generator.require(LatentSpec(Noise("uniform", 2), {"digit": Code("categorical", size=2)}))
+        generator.require("uniform", ["digit"])
 
 
 def test_virtual_batch_norm_keeps_its_digits_under_autocast():

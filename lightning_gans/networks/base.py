@@ -1,9 +1,10 @@
 """What objectives may ask of any network."""
 
+from collections.abc import Collection
+
 from torch import Tensor, nn
 
 from lightning_gans.images import Range, to_float, to_uint8
-from lightning_gans.latent import LatentSpec
 from lightning_gans.precision import full_precision
 
 
@@ -23,8 +24,12 @@ class Generator(nn.Module):
     sample_shape: tuple[int, ...]
     output_range: Range | None
 
-    def require(self, latent: LatentSpec) -> None:
+    def require(self, distribution: str, codes: Collection[str]) -> None:
         """Refuse latents that it is not made for; by default none.
+
+        Args:
+            distribution: Of the latent's noise.
+            codes: Names of its codes.
 
         Raises:
             InputError: With what to change.

@@ -5,14 +5,13 @@ once and fixed, and of the sample itself, it does not (Salimans et al. 2016, arX
 second batch through the network at each pass, so the authors use it in the generator only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from lightning_gans.errors import InputError
-from lightning_gans.latent import LatentSpec
 from lightning_gans.networks.base import Generator
 from lightning_gans.precision import full_precision
 from lightning_gans.randomness import keyed_generator
@@ -111,21 +110,25 @@ class VirtualBatchNormGenerator(Generator):
         )
         self.register_buffer("reference", drawn)
 
-    def require(self, latent: LatentSpec) -> None:
+    def require(self, distribution: str, codes: Collection[str]) -> None:
         """Refuse latents that the reference batch is not like.
+
+        Args:
+            distribution: Of the latent's noise.
+            codes: Names of its codes.
 
         Raises:
             InputError: If they have codes, or noise of another distribution.
         """
-        if latent.codes:
+        if codes:
             raise InputError(
                 "a VirtualBatchNormGenerator is for noise alone, but the latent has the codes "
-                f"{', '.join(latent.codes)}; take the generator itself"
+                f"{', '.join(codes)}; take the generator itself"
             )
-        if latent.noise.distribution != self.noise:
+        if distribution != self.noise:
             raise InputError(
                 f"the reference batch of the VirtualBatchNormGenerator is {self.noise} noise, but the latent's is "
-                f"{latent.noise.distribution}; give the generator noise: {latent.noise.distribution}"
+                f"{distribution}; give the generator noise: {distribution}"
             )
 
     def forward(self, latent: Tensor) -> Tensor:

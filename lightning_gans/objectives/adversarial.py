@@ -72,7 +72,7 @@ class Adversarial(Game):
         super().__init__(updates, seed)
         self.latent = latent
         self.generator = generator(latent.input_size)
-        self.generator.require(latent)
+        self.generator.require(latent.noise.distribution, latent.codes)
         self.discriminator = discriminator
         if self.generator.sample_shape != self.discriminator.sample_shape:
             raise InputError(

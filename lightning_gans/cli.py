@@ -232,7 +232,11 @@ class GanCLI(LightningCLI):
             kwargs["logger"] = [own, *extra]
         else:
             kwargs["logger"] = extra or False
-        if settings.trainer.strategy == "auto" and _several_processes(settings.trainer):
+        if self.subcommand == "predict" and _several_processes(settings.trainer):
+            # one process writes them all, also of what several have trained
+            devices = settings.trainer.devices
+            kwargs |= {"devices": devices[:1] if isinstance(devices, list) else 1, "num_nodes": 1, "strategy": "auto"}
+        elif settings.trainer.strategy == "auto" and _several_processes(settings.trainer):
             # who waits this long for another process waits in vain
             kwargs["strategy"] = DDPStrategy(timeout=PATIENCE)
         if settings.trainer.sync_batchnorm and not _on_gpus(settings.trainer):

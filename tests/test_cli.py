@@ -174,8 +174,12 @@ def test_predict_writes_the_codes_of_the_test_images(own_copy):
     folder = own_copy
     done = call("predict", "--ckpt_path", folder / "checkpoints" / "last.ckpt")
     assert done.returncode == 0, done.stderr
-    with (folder / "predictions.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 300
+    written = (folder / "predictions.csv").read_text()
+    assert len(list(csv.DictReader(written.splitlines()))) == 300
+    # one process writes them all, also of what several have trained
+    done = call("predict", "--ckpt_path", folder / "checkpoints" / "last.ckpt", "--trainer.devices", 2)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "predictions.csv").read_text() == written
 
 
 def test_print_config_shows_overrides_and_resolved_interpolation(tmp_path):

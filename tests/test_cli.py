@@ -170,7 +170,8 @@ def test_encode_a_folder_reads_what_sample_wrote(trained, tmp_path):
     assert len(records[0]["style.mean"]) == 2
 
 
-def test_predict_writes_the_codes_of_the_test_images(own_copy):
+def test_predict_writes_the_codes_of_the_test_images(own_copy, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
     folder = own_copy
     done = call("predict", "--ckpt_path", folder / "checkpoints" / "last.ckpt")
     assert done.returncode == 0, done.stderr

@@ -20,8 +20,8 @@ process's CPU time, which other work on the machine disturbs less (workers of a 
 is of the whole process: resident memory on a CPU, allocated memory on a GPU.
 
 On a CPU each round also times one large matrix product. With the floating-point operations of an update (counted in
-convolutions and matrix products alone) it says how fast a side could be at most: at the speed of that product, with
-everything else for nothing. No program with these operations in float32 gets beyond that.
+convolutions and matrix products alone) it says how fast a side would be at the speed of that product, with everything
+else for nothing: a yardstick, no proof, for other work on the machine slows the product and the sides unequally.
 
 The record is benchmarks/results/throughput.json, one entry for each (game, width, accelerator).
 """
@@ -169,13 +169,13 @@ def matrix_product_seconds(threads: int) -> float:
 def ceiling(
     products: list[float], bare: list[tuple[float, float]], operations: dict[str, int], options: argparse.Namespace
 ) -> dict[str, Any]:
-    """How much faster than the loop by hand a side's operations could be, at the speed of a large matrix product."""
+    """How much faster than the loop by hand a side would be at the speed of a large matrix product."""
     rate = 2 * PRODUCT**3 / median(products)
     by_hand = median([cpu for _, cpu in bare]) / options.block / options.threads
     return {
         "matrix_product_gflops": round(rate / 1e9, 1),
         "share_of_it_by_hand": round(operations["bare"] / by_hand / rate, 3),
-        "most_over_bare": {side: round(by_hand * rate / operations[side], 3) for side in COUNTED},
+        "over_bare_at_its_speed": {side: round(by_hand * rate / operations[side], 3) for side in COUNTED},
     }
 
 

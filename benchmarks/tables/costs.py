@@ -56,18 +56,16 @@ def throughput() -> list[str]:
         "fit / half": "`fit` / `fit` on half the data",
     }
     lines = [
-        f"| game | `fit`, updates/s | {' | '.join(pairs.values())} | at most: `fit`, reused "
-        "| peak MB, `fit` and by hand |",
-        "|---" * (len(pairs) + 4) + "|",
+        f"| game | `fit`, updates/s | {' | '.join(pairs.values())} | peak MB, `fit` and by hand |",
+        "|---" * (len(pairs) + 3) + "|",
     ]
     for name, entry in record.items():
         ratios = [entry["ratios"][pair]["wall"] for pair in pairs]
         shown = [f"{r['ratio']:.2f} ({r['interval_95'][0]:.2f} to {r['interval_95'][1]:.2f})" for r in ratios]
-        memory, ceiling = entry["peak_memory_mb"], entry.get("ceiling")
-        most = "{fit:.2f}, {reuse:.2f}".format(**ceiling["most_over_bare"]) if ceiling else "-"
+        memory = entry["peak_memory_mb"]
         lines.append(
             f"| {name} | {entry['updates_per_second']['fit']:.2g} | {' | '.join(shown)} "
-            f"| {most} | {memory['fit']:.0f}, {memory['bare']:.0f} |"
+            f"| {memory['fit']:.0f}, {memory['bare']:.0f} |"
         )
     return lines
 

@@ -1,5 +1,6 @@
 """Ways to train faster with the same results."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -49,6 +50,10 @@ class Speed(Callback):
             pl_module.to(memory_format=torch.channels_last)
         if self.keep_memory and trainer.strategy.root_device.type == "cpu":
             keep_freed_memory()
+        if not torch.cuda.is_available():
+            # Lightning has torch look for GPUs by way of the driver's library, and Adam looks in every step: a tenth
+            # of a millisecond each where there is none
+            os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
         if self.compile:
             networks = [network for player in pl_module.players() for network in player.networks]
             for part in dict.fromkeys(part for network in networks for part in compiled_parts(network)):

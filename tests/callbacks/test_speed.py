@@ -161,6 +161,20 @@ def test_memory_is_kept_in_training_on_a_cpu_unless_that_was_refused(monkeypatch
     assert told == [True]
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to be found")
+def test_where_there_is_no_gpu_no_step_looks_for_one(monkeypatch) -> None:
+    looked: list[bool] = []
+
+    class Watched(Speed):
+        def on_train_start(self, *arguments: Any) -> None:
+            super().on_train_start(*arguments)
+            monkeypatch.setattr("torch.cuda._device_count_nvml", lambda: looked.append(True) or 0)
+
+    monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # which importing Lightning does
+    play(convolutional(), 2, data=digits(), callbacks=[Watched()])
+    assert looked == []
+
+
 def test_what_recording_needs_of_the_optimizers_is_not_saved() -> None:
     class Recorded(Speed):
         def on_train_batch_end(self, trainer: Any, *_: Any) -> None:

@@ -19,16 +19,21 @@ from lightning_gans.precision import full_precision
 Elementwise = Callable[[Tensor], Tensor]
 
 
-def _clamped(values: Tensor, dtype: torch.dtype, exact: Tensor) -> Tensor:
-    """Values clamped to what dtype holds, except where ``exact`` is False (an infinity that came in)."""
+def _infinite(x: Tensor) -> Tensor:
+    # torch.isfinite is five operations, and a NaN needs no look: nothing here turns one into a number
+    return x.abs() == math.inf
+
+
+def _clamped(values: Tensor, dtype: torch.dtype, infinite: Tensor) -> Tensor:
+    """Values clamped to what dtype holds, except where an infinity came in."""
     largest = torch.finfo(dtype).max
-    return torch.where(exact, values.clamp(-largest, largest), values)
+    return torch.where(infinite, values, values.clamp(-largest, largest))
 
 
 class _Saturated(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, exact: Tensor) -> Tensor:
-        return _clamped(values, values.dtype, exact)
+    def forward(ctx: Any, values: Tensor, infinite: Tensor) -> Tensor:
+        return _clamped(values, values.dtype, infinite)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -45,13 +50,13 @@ class _Fused(torch.autograd.Function):
         ctx.derivative = derivative
         # a critic has one output per sample, so double precision costs nothing; Apple's devices have none
         wide = x if x.device.type == "mps" else x.double()
-        return _clamped(value(wide), x.dtype, x.isfinite()).to(x.dtype)
+        return _clamped(value(wide), x.dtype, _infinite(x)).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
         (grad,) = grads
-        return _Saturated.apply(grad * ctx.derivative(x), grad.isfinite() & x.isfinite()), None, None
+        return _Saturated.apply(grad * ctx.derivative(x), _infinite(grad) | _infinite(x)), None, None
 
 
 def fused(x: Tensor, value: Elementwise, derivative: Elementwise) -> Tensor:
@@ -109,11 +114,12 @@ class _Mean(torch.autograd.Function):
         plain = values.mean()
         if values.dtype == torch.float32 and values.device.type != "mps":
             # in float64 no sum of float32 numbers is too large
-            return torch.where(plain.isfinite(), plain, values.mean(dtype=torch.float64).float())
+            return torch.where(plain.abs() < math.inf, plain, values.mean(dtype=torch.float64).float())
         # a power of two changes no digit; the clamp undoes a last rounding beyond the largest number
         shrink = 2.0 ** -max(values.numel() - 1, 0).bit_length()
         careful = (values * shrink).sum() / (values.numel() * shrink)
-        return torch.where(plain.isfinite(), plain, _clamped(careful, values.dtype, values.isfinite().all()))
+        exact = _clamped(careful, values.dtype, _infinite(values).any())
+        return torch.where(plain.isfinite(), plain, exact)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
@@ -135,7 +141,7 @@ def mean(values: Tensor) -> Tensor:
 
 def difference(first: Tensor, second: Tensor) -> Tensor:
     """first minus second, saturating, with gradients 1 and -1 everywhere."""
-    result: Tensor = _Saturated.apply(first - second, first.isfinite() & second.isfinite())
+    result: Tensor = _Saturated.apply(first - second, _infinite(first) | _infinite(second))
     return result
 
 

@@ -109,6 +109,14 @@ def test_sample_does_not_mix_its_files_with_others(trained, tmp_path, refused):
     assert len(list((tmp_path / "images").iterdir())) == 4
 
 
+def test_single_files_lie_apart_from_the_grid_by_default(own_copy):
+    args = ["sample", "--ckpt_path", str(own_copy / "checkpoints" / "last.ckpt"), "-n", "2"]
+    assert main(args) == 0
+    assert main([*args, "--files"]) == 0
+    written = sorted(path.relative_to(own_copy).as_posix() for path in own_copy.rglob("samples_drawn/**/*.png"))
+    assert written == ["samples_drawn/files/000000.png", "samples_drawn/files/000001.png", "samples_drawn/samples.png"]
+
+
 @pytest.mark.parametrize("command", ["sample", "traverse"])
 def test_a_file_is_no_folder_to_write_to(trained, tmp_path, refused, capsys, command):
     checkpoint = trained[0] / "checkpoints" / "last.ckpt"

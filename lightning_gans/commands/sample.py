@@ -14,8 +14,9 @@ from lightning_gans.randomness import keyed_generator
 DESCRIPTION = """Draw images from a trained generator.
 
 Writes one grid, samples.png, or with --files one numbered PNG file for each image, into the folder --out
-(by default samples_drawn/ in the checkpoint's run folder); --files refuses a folder that holds other images, with
-which a score would mix them. A model of points writes samples.csv instead, one row for each point.
+(by default samples_drawn/ in the checkpoint's run folder, and samples_drawn/files/ for single files); --files
+refuses a folder that holds other images, with which a score would mix them. A model of points writes samples.csv
+instead, one row for each point.
 
 Codes are drawn from their priors unless fixed:
   --codes.NAME VALUE    a category (--codes.digit 3) or a list of numbers (--codes.style '[-1.5,0]'),
@@ -38,7 +39,7 @@ def main(args: list[str]) -> None:
     require_folder(options.out)
     module = load(options)
     fixed = code_values(module.latent, codes)
-    folder = out_path(options, "samples_drawn")
+    folder = out_path(options, "samples_drawn/files" if options.files else "samples_drawn")
     if options.files:
         if len(module.generator.sample_shape) != 3:
             raise InputError("--files writes one image each, but this is a model of points; leave it out")

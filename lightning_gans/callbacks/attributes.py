@@ -56,7 +56,8 @@ class AttributePanel(FinalPanel):
             return {}
         table = self._table(trainer, module, data, list(names), stage)
         scores = [(f"attribute_information/{code}", share) for code, (_, share) in table.best().items()]
-        protocol = protocol_of_run(trainer, module, stage) | {"n_scored": table.images}
+        # Q and the trunk have no average
+        protocol = protocol_of_run(trainer, module, stage) | {"weights": "raw", "n_scored": table.images}
         if module.latent.continuous:
             protocol["bins"] = self.bins
         write_scores(trainer, module, scores, protocol)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics.classification import BinaryCalibrationError
 
 from lightning_gans.callbacks.panel import Panel
-from lightning_gans.callbacks.protocol import protocol_of_run, write_scores
+from lightning_gans.callbacks.protocol import protocol_of_run, trained_steps, write_scores
 from lightning_gans.callbacks.publish import publish
 from lightning_gans.data import SplitDataModule
 from lightning_gans.errors import InputError
@@ -69,22 +69,36 @@ class Calibration(Panel):
         # every rank shows the same samples, so there is nothing to add up; against the weights that it plays
         generator = keyed_generator(module.device, module.seed, "calibration", stage)
         fake = module.generate(module.latent.sample(len(real), generator), weights="raw")
-        said = torch.cat([_probabilities(module, samples) for samples in (real, fake)])
+        noise = 0.0
+        if module.instance_noise is not None:
+            noise = float(module.instance_noise.at(trained_steps(trainer, module)))
+        said = torch.cat([_probabilities(module, samples, noise, generator) for samples in (real, fake)])
         if not said.isfinite().all():
             return {}  # the run is stopped for it elsewhere, with a sentence
         is_real = torch.arange(len(said), device=said.device) < len(real)
         metric = BinaryCalibrationError(n_bins=BINS, norm="l1", sync_on_compute=False).to(said.device)
         value = float(metric(said, is_real.long()))
         self._reading = (said.cpu(), is_real.cpu())
-        protocol = protocol_of_run(trainer, module, stage) | {"weights": "raw", "n_scored": len(real), "bins": BINS}
+        protocol = protocol_of_run(trainer, module, stage) | {
+            "weights": "raw",
+            "n_scored": len(real),
+            "bins": BINS,
+            "instance_noise": noise,
+        }
         write_scores(trainer, module, [("calibration_error", value)], protocol)
         return {"calibration_error": value}
 
 
-def _probabilities(module: Adversarial, samples: Tensor) -> Tensor:
-    """σ of the log density ratio that the discriminator reads off samples in stored form, (N,)."""
+def _probabilities(module: Adversarial, samples: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    """σ of the log density ratio that the discriminator reads off samples in stored form, (N,).
+
+    It has learned the ratio of blurred densities where there is instance noise, and is shown such samples here.
+    """
+    outputs = []
     with evaluation_mode(module.discriminator):
-        outputs = [
-            module.discriminator(module.generator.from_stored(part.to(module.device))) for part in samples.split(1000)
-        ]
+        for part in samples.split(1000):
+            shown = module.generator.from_stored(part.to(module.device))
+            if noise:
+                shown = shown + noise * torch.randn(shown.shape, device=shown.device, generator=generator)
+            outputs.append(module.discriminator(shown))
     return module.log_ratio(torch.cat(outputs)).sigmoid()

@@ -34,7 +34,8 @@ class ClassificationError(Panel):
         choices: tuple[Weights, ...] = ("raw",) if module.classifier_average is None else ("raw", "ema")
         for weights in choices:
             value = error_rate(trainer, module, data.split(stage), weights)
-            write_scores(trainer, module, [(ERROR, value)], protocol(trainer, module, stage, weights))
+            how = protocol(trainer, module, stage, weights) | {"n_scored": len(data.split(stage))}
+            write_scores(trainer, module, [(ERROR, value)], how)
             found[ERROR if weights == module.classifier_weights else f"{weights}/{ERROR}"] = value
         return found
 

@@ -25,7 +25,7 @@ from lightning_gans.functional.densities import (
     kernel_log_densities,
     reference_bandwidth,
 )
-from lightning_gans.metrics import ModeCoverage, mass_coverage
+from lightning_gans.metrics import ModeCoverage, ProtocolValue, mass_coverage
 from lightning_gans.metrics.coverage import HELD_OUT, KERNELS, REAL
 from lightning_gans.networks import AffineGenerator
 from lightning_gans.networks.minibatch_discrimination import MinibatchDiscrimination
@@ -89,27 +89,32 @@ class DensityPanel(Panel, Drawing):
         coverage = ModeCoverage(data.mixture, sync_on_compute=False).to(points.device)
         coverage.update(points)
         result = coverage.compute()
-        measured: list[Measured] = [
-            ("density/modes", float(result.modes)),
-            ("density/high_quality", float(result.high_quality)),
-            ("density/mode_kl", float(result.reverse_kl)),
+        protocol = protocol_of_run(trainer, module, stage)
+        found: list[tuple[Measured, dict[str, ProtocolValue]]] = [
+            (measured, {"n_generated": len(points)})
+            for measured in (
+                ("density/modes", float(result.modes)),
+                ("density/high_quality", float(result.high_quality)),
+                ("density/mode_kl", float(result.reverse_kl)),
+            )
         ]
         if len(points) >= KERNELS + HELD_OUT:
             real = data.split(stage)[torch.arange(min(REAL, len(data.split(stage))))]["point"]
             covered = mass_coverage(points[: KERNELS + HELD_OUT].cpu(), real).coverage
-            measured.append(("density/coverage", covered))
+            sizes: dict[str, ProtocolValue] = {"n_generated": KERNELS + HELD_OUT, "n_scored": len(real)}
+            found.append((("density/coverage", covered), sizes))
         # NaN has no density; the run is stopped for it elsewhere, with a sentence
         if data.mixture.dim == 1 and points.isfinite().all() and _knows_ratios(module):
-            measured += self._measure_on_line(module, data.mixture, _noise(trainer, module))
-        protocol = protocol_of_run(trainer, module, stage) | {
-            "n_generated": self.generated_points,
-            "divergence": _name_of(module),
-        }
-        write_scores(trainer, module, measured, protocol)
-        return dict(measured)
+            noise = _noise(trainer, module)
+            error = self._discriminator_error(module, data.mixture, noise)
+            # the discriminator plays against the raw weights
+            found += [(measured, {"weights": "raw", "instance_noise": noise}) for measured in error]
+            found += [(measured, {"divergence": _name_of(module)}) for measured in _exact(module, data.mixture)]
+        for measured, own in found:
+            write_scores(trainer, module, [measured], protocol | own)
+        return dict(measured for measured, _ in found)
 
-    def _measure_on_line(self, module: Adversarial, mixture: GaussianMixture, noise: float) -> list[Measured]:
-        measured: list[Measured] = []
+    def _discriminator_error(self, module: Adversarial, mixture: GaussianMixture, noise: float) -> list[Measured]:
         points = self._generated(module, "raw").cpu()
         if not points.isfinite().all():
             return []
@@ -117,20 +122,13 @@ class DensityPanel(Panel, Drawing):
         lines = [_line_around(ends, 4 * self.resolution) for ends in (places_around(mixture, 2), points)]
         places = torch.cat(lines).sort().values[:, None]
         reading = read(module, mixture, points, places, noise)
-        if reading.discriminator is not None:
-            x = places[:, 0]
-            weight = (reading.log_p.exp() + reading.log_q.exp()) / 2
-            error = (reading.discriminator - reading.optimal_discriminator).abs()
-            mean = torch.trapezoid(error * weight, x) / torch.trapezoid(weight, x)
-            measured.append(("density/discriminator_error", float(mean)))
-        generator = module.evaluation_generator
-        if isinstance(generator, AffineGenerator) and reading.q_known:
-            measured += [
-                ("density/divergence", exact_divergence(module, mixture)),
-                ("density/generator_mean", float(generator.mean.detach())),
-                ("density/generator_deviation", float(generator.standard_deviation.detach().abs())),
-            ]
-        return measured
+        if reading.discriminator is None:
+            return []
+        x = places[:, 0]
+        weight = (reading.log_p.exp() + reading.log_q.exp()) / 2
+        error = (reading.discriminator - reading.optimal_discriminator).abs()
+        mean = torch.trapezoid(error * weight, x) / torch.trapezoid(weight, x)
+        return [("density/discriminator_error", float(mean))]
 
     def _generated(self, module: Adversarial, weights: Weights | None = None) -> Tensor:
         generator = keyed_generator(module.device, module.seed, "densities")
@@ -180,6 +178,27 @@ def _line_around(points: Tensor, resolution: int) -> Tensor:
     low, high = float(points.min()), float(points.max())
     room = (high - low) / 2 + 10 * _COLLAPSED
     return torch.linspace(low - room, high + room, resolution)
+
+
+def _exact(module: Adversarial, mixture: GaussianMixture) -> list[Measured]:
+    """What is known without sampling of a generator whose distribution is a Gaussian."""
+    generator = module.evaluation_generator
+    if not _is_gaussian(module):
+        return []
+    assert isinstance(generator, AffineGenerator)
+    return [
+        ("density/divergence", exact_divergence(module, mixture)),
+        ("density/generator_mean", float(generator.mean.detach())),
+        ("density/generator_deviation", float(generator.standard_deviation.detach().abs())),
+    ]
+
+
+def _is_gaussian(module: Adversarial) -> bool:
+    """Whether what it generates has a normal distribution."""
+    latent = module.latent
+    is_normal = latent.noise.distribution == "normal"
+    is_normal = is_normal and all(code.distribution == "gaussian" for code in latent.codes.values())
+    return is_normal and isinstance(module.generator, AffineGenerator)
 
 
 def exact_divergence(module: Adversarial, mixture: GaussianMixture) -> float:
@@ -255,12 +274,10 @@ def read(module: Adversarial, mixture: GaussianMixture, points: Tensor, places: 
     ratio = module.log_ratio(output).cpu() if module.has_log_ratio else None
     output = output.cpu()
     log_p = _blurred(mixture, noise).log_density(places)
-    generator, latent = module.generator, module.latent
-    is_normal = latent.noise.distribution == "normal" and all(
-        c.distribution == "gaussian" for c in latent.codes.values()
-    )
-    q_known = isinstance(generator, AffineGenerator) and is_normal
-    if isinstance(generator, AffineGenerator) and is_normal:
+    generator = module.generator
+    q_known = _is_gaussian(module)
+    if q_known:
+        assert isinstance(generator, AffineGenerator)
         deviations = generator.standard_deviation.abs().tolist()
         generated = GaussianMixture([1.0], [generator.mean.tolist()], [deviations])
         log_q = _blurred(generated, noise).log_density(places)

@@ -166,7 +166,7 @@ class Fidelity(Callback):
     def pauses(self, trainer: Trainer) -> bool:
         """Whether this validation of a fit leaves out what others measure; what was logged is not of now."""
         every = self.every_n_steps
-        return every is not None and trainer.global_step % every != 0
+        return self._network is not None and every is not None and trainer.global_step % every != 0
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on latents that are kept for choosing, and log under the game's clock."""
@@ -193,7 +193,7 @@ class Fidelity(Callback):
         log_by_clock(pl_module, logged)
         if not self._floor_is_known:
             folder = run_folder(trainer)
-            known = folder is not None and trainer.is_global_zero and _has_floor(folder / SCORES)
+            known = folder is not None and trainer.is_global_zero and self._has_floor(folder / SCORES, found)
             # the first rank's answer is everybody's, for all of them would measure it together
             if not trainer.strategy.broadcast(known):
                 scores += self._floor(trainer, pl_module, "validation", self.samples, self.in_training)
@@ -279,6 +279,19 @@ class Fidelity(Callback):
         found = self._score_real(trainer, module, real, n, [name for name in measures if name != "memorisation"])
         return [Score(FLOOR + score.metric, score.value, score.protocol) for score in _scores([found], protocol, None)]
 
+    def _has_floor(self, file: Path, found: list[Measured]) -> bool:
+        """Whether an earlier session of this run has measured the floor of all that was found in this validation."""
+        assert self._network is not None
+        before = "_" + self._network.name
+        known = {
+            score.metric.removeprefix(FLOOR).partition(before)[0]
+            for score in (read_scores(file) if file.is_file() else [])
+            if score.metric.startswith(FLOOR)
+            and "validation" in str(score.protocol["generated"])
+            and score.protocol.get("extractor_hash") == self._network.content_hash
+        }
+        return known >= {measured.name.partition(before)[0] for measured in found}
+
     def _score_real(
         self, trainer: Trainer, module: Adversarial, side: RealSide, n: int, measures: Collection[Measure]
     ) -> list[Measured]:
@@ -349,9 +362,7 @@ class Fidelity(Callback):
 
     def _protocol(self, trainer: Trainer, module: Adversarial, stage: str) -> Protocol:
         assert self._network is not None
-        protocol = protocol_of_run(trainer, module, stage)
-        protocol.pop("n_scored")
-        return protocol | {
+        return protocol_of_run(trainer, module, stage) | {
             "reference": "train",
             "extractor": self._network.name,
             "extractor_hash": self._network.content_hash,
@@ -383,12 +394,6 @@ def _scores(sets: list[list[Measured]], protocol: Protocol, step: int | None) ->
         sizes: Protocol = {"n_real": repeated[0].n_real, "n_fake": repeated[0].n_fake}
         scores.append(Score(repeated[0].name, float(values.mean()), protocol | sizes, spread, step))
     return scores
-
-
-def _has_floor(file: Path) -> bool:
-    """Whether an earlier session of this run has measured the floor of its validations."""
-    scores = read_scores(file) if file.is_file() else []
-    return any(score.metric.startswith(FLOOR) and "validation" in str(score.protocol["generated"]) for score in scores)
 
 
 def _write(trainer: Trainer, scores: list[Score]) -> None:

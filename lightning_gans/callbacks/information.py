@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lightning_gans.callbacks.panel import FinalPanel
 from lightning_gans.callbacks.protocol import Measured, protocol_of_run, trained_steps, write_scores
-from lightning_gans.data import ImageDataModule, ImageSplit
+from lightning_gans.data import ImageDataModule, ImageSplit, SplitDataModule
 from lightning_gans.errors import InputError
 from lightning_gans.metrics import (
     CodeClassConfusion,
@@ -54,10 +54,16 @@ class InformationPanel(FinalPanel):
         data = getattr(trainer, "datamodule", None)
         if not isinstance(module, InfoGAN):
             return {}
+        protocol = protocol_of_run(trainer, module, stage)
         scores = self._information(trainer, module, stage)
+        write_scores(trainer, module, scores, protocol | {"n_generated": self.generated_images})
         if isinstance(data, ImageDataModule) and data.num_classes:
-            scores += self._classes(trainer, module, data, stage)
-        self._write(trainer, module, stage, scores)
+            # Q and the trunk have no average
+            of_classes = self._classes(trainer, module, data, stage)
+            n_matching = min(self.matching_images, len(data.split("train")))
+            sizes = {"n_matching": n_matching, "n_scored": len(data.split(stage))}
+            write_scores(trainer, module, of_classes, protocol | {"weights": "raw"} | sizes)
+            scores += of_classes
         return dict(scores)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -76,18 +82,16 @@ class InformationPanel(FinalPanel):
             of_game = [name for name in names if name.startswith(("loss/", "divergence/"))]
             # the players as they play: raw weights, one latent for each real sample
             protocol = protocol_of_run(trainer, module, stage) | {"weights": "raw"}
+            data = getattr(trainer, "datamodule", None)
+            if isinstance(data, SplitDataModule):
+                batches = trainer.num_val_batches if stage == "validation" else trainer.num_test_batches
+                looked_at = int(sum(batches)) * data.evaluation_batch_size * trainer.world_size
+                protocol["n_scored"] = min(looked_at, len(data.split(stage)))
             divergence = getattr(module, "divergence", None)
             if divergence is not None:
                 protocol["divergence"] = str(divergence)
             measured = [(name, float(trainer.callback_metrics[prefix + name])) for name in of_game]
             write_scores(trainer, module, measured, protocol)
-
-    def _write(self, trainer: Trainer, module: Adversarial, stage: str, measured: list[Measured]) -> None:
-        protocol = protocol_of_run(trainer, module, stage) | {"n_generated": self.generated_images}
-        data = getattr(trainer, "datamodule", None)
-        if isinstance(data, ImageDataModule) and data.num_classes:
-            protocol["n_matching"] = min(self.matching_images, len(data.split("train")))
-        write_scores(trainer, module, measured, protocol)
 
     def _information(self, trainer: Trainer, module: InfoGAN, stage: str) -> list[Measured]:
         metric = InformationBound(module.latent).to(module.device)

@@ -62,8 +62,10 @@ class LikelihoodPanel(Panel):
         if not isinstance(data, PointDataModule) or not isinstance(module, NCE):
             return {}
         # every rank looks at all points, so there is nothing to add up between them
-        values = measure(module, data, data.split(stage).points)
+        points = data.split(stage).points
+        values = measure(module, data, points)
         protocol = protocol_of_run(trainer, module, stage) | {
+            "n_scored": len(points),
             "noise": type(module.noise).__name__,
             "noise_ratio": module.noise_ratio,
         }

@@ -64,6 +64,7 @@ class ParzenPanel(Callback):
             pl_module.log(f"test/parzen_{name}", result.mean, sync_dist=True)
             protocol = protocol_of_run(trainer, pl_module, "test") | {
                 "n_generated": self.samples,
+                "n_scored": len(test),
                 "bandwidths": [round(h, 6) for h in BANDWIDTHS],
                 "bandwidth_chosen_on": f"{_FOLDS} folds of generated images"
                 if name == "cross_validation"

@@ -20,7 +20,7 @@ def trained_steps(trainer: Trainer, module: Game) -> int:
 
 
 def protocol_of_run(trainer: Trainer, module: Game, stage: str) -> dict[str, ProtocolValue]:
-    """The model's and the data's part of a protocol.
+    """The model's and the data's part of a protocol; how many samples were scored, who scores them adds.
 
     Args:
         trainer: The trainer, which knows the data.
@@ -41,7 +41,6 @@ def protocol_of_run(trainer: Trainer, module: Game, stage: str) -> dict[str, Pro
             "data": data.name,
             "data_fingerprint": data.fingerprint[:16],
             "fallback_data": data.is_fallback,
-            "n_scored": len(data.split(stage)),
         }
     if isinstance(data, ImageDataModule):
         protocol["quantisation"] = "uint8, half up"

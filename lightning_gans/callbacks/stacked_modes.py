@@ -62,7 +62,6 @@ class StackedModesPanel(Panel):
             "extractor": self._classifier.name,
             "extractor_hash": self._classifier.content_hash,
         }
-        protocol.pop("n_scored", None)
         write_scores(trainer, module, measured, protocol)
         if stage == "test":
             real = data.split("test").images[: self.samples]

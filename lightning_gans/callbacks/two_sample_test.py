@@ -16,6 +16,9 @@ from lightning_gans.objectives import Adversarial
 from lightning_gans.randomness import keyed_generator
 from lightning_gans.runs import SCORES, run_folder
 
+_LEAST = 4
+"""Samples of each side without which there is no variance to estimate."""
+
 
 class TwoSampleTestPanel(Panel):
     """Tests held-out real samples against as many generated ones, by MMD with permutations.
@@ -77,6 +80,8 @@ class TwoSampleTestPanel(Panel):
             return {}
         split = data.split(stage)
         count = min(self.samples, len(split))
+        if count < _LEAST:
+            return {}  # as the scores that need a batch do, rather than end a training
         chosen = torch.randperm(len(split), generator=keyed_generator("cpu", "two-sample test", stage))[:count]
         real = next(iter(split[chosen].values())).to(module.device)
         # every rank tests the same samples, so there is nothing to gather
@@ -97,7 +102,6 @@ class TwoSampleTestPanel(Panel):
             "kernel": "RBF, median distance" if self.kernel is None else str(self.kernel),
             "features": "none" if self._network is None else self._network.name,
         }
-        protocol.pop("n_scored")
         if self._network is not None:
             protocol["extractor_hash"] = self._network.content_hash
         folder, step = run_folder(trainer), trained_steps(trainer, module)

@@ -15,7 +15,6 @@ Dividing by the entropy of what is found instead (as NMI does) would call two ru
 category perfect agreement.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,23 +30,23 @@ class Encoding:
 
     Attributes:
         categories: For each categorical code the number of its category, int64 (N,).
-        sizes: For each categorical code its number of categories.
+        priors: For each categorical code the prior probabilities of its categories, (K,).
         dimensions: For each dimension of the continuous codes Q's mean, float (N,).
     """
 
     categories: Mapping[str, Tensor]
-    sizes: Mapping[str, int]
+    priors: Mapping[str, Tensor]
     dimensions: Mapping[str, Tensor]
 
 
-def categorical_agreement(a: Tensor, b: Tensor, size_a: int, size_b: int) -> float:
-    """I(a; b) in units of the larger prior entropy, log max(K_a, K_b).
+def categorical_agreement(a: Tensor, b: Tensor, prior_a: Tensor, prior_b: Tensor) -> float:
+    """I(a; b) in units of the larger prior entropy.
 
     Args:
-        a: Categories, int64 (N,), in [0, size_a).
-        b: Categories of the same images, int64 (N,), in [0, size_b).
-        size_a: Categories of the first code, 2 or more.
-        size_b: Categories of the second code, 2 or more.
+        a: Categories, int64 (N,), in [0, K_a).
+        b: Categories of the same images, int64 (N,), in [0, K_b).
+        prior_a: Prior probabilities of the first code's categories, (K_a,), positive, K_a of 2 or more.
+        prior_b: Likewise of the second code's.
 
     Returns:
         A number in [0, 1], the same when categories are renamed.
@@ -56,11 +55,13 @@ def categorical_agreement(a: Tensor, b: Tensor, size_a: int, size_b: int) -> flo
         InputError: If the two are not about the same number of images.
     """
     _require_same_length(a, b)
+    size_a, size_b = len(prior_a), len(prior_b)
     joint = torch.bincount(a * size_b + b, minlength=size_a * size_b).view(size_a, size_b).double() / len(a)
     independent = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
     there = joint > 0
     information = float((joint[there] * (joint[there] / independent[there]).log()).sum())
-    return min(1.0, max(0.0, information / math.log(max(size_a, size_b))))
+    entropy = max(float(-(prior.double() * prior.double().log()).sum()) for prior in (prior_a, prior_b))
+    return min(1.0, max(0.0, information / entropy))
 
 
 def continuous_agreement(a: Tensor, b: Tensor) -> float:
@@ -100,7 +101,7 @@ def agreement(a: Encoding, b: Encoding) -> float:
     """
     categorical = torch.tensor(
         [
-            [categorical_agreement(x, y, a.sizes[m], b.sizes[n]) for n, y in b.categories.items()]
+            [categorical_agreement(x, y, a.priors[m], b.priors[n]) for n, y in b.categories.items()]
             for m, x in a.categories.items()
         ]
     )

@@ -16,9 +16,9 @@ _FIDELITY = {
     "density": False,
     "coverage": False,
     "classes_covered": False,
-    "stacked_modes": False,
-    "stacked_mode_kl": True,
 }
+# likewise, of another panel
+_STACKED = {"stacked_modes": False, "stacked_mode_kl": True}
 _OTHERS = {
     "error_hungarian": True,
     "error_majority": True,
@@ -39,6 +39,10 @@ _OTHERS = {
     "classification_error": True,
     "parzen_cross_validation": False,
     "parzen_validation": False,
+    "likelihood/log_likelihood": False,
+    "likelihood/kl": True,
+    "likelihood/precision_error": True,
+    "likelihood/amari_index": True,
     "two_sample_test/p_value": False,
     "two_sample_test/squared_mmd": True,
 }
@@ -73,7 +77,7 @@ def lower_is_better(metric: str) -> bool:
     if "inception_score_sd_of_parts" in metric:
         raise InputError(f"nothing can be ranked by {metric}: it is a spread")
     bare = _bare(metric)
-    for kinds, separator in ((_FIDELITY, "_"), (_OTHERS, "/")):
+    for kinds, separator in ((_FIDELITY, "_"), (_STACKED, "_"), (_OTHERS, "/")):
         for kind, lower in kinds.items():
             if bare == kind or bare.startswith(kind + separator):
                 return lower

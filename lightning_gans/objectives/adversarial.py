@@ -94,6 +94,8 @@ class Adversarial(Game):
         self._shown: dict[str, Tensor] | None = None
         # what D has learned from and G is still to be judged on, if samples are reused
         self._reused: list[_Reused] = []
+        # samples that its losses need; a held-out rest of fewer is left out
+        self.smallest_batch = 1
 
     # ---- what an objective defines -------------------------------------------------------------
 
@@ -264,6 +266,8 @@ class Adversarial(Game):
 
     def _evaluate(self, batch: dict[str, Tensor], batch_idx: int, stage: str) -> None:
         real = self.real(batch)
+        if len(real) < self.smallest_batch:
+            return
         self._key = (stage, batch_idx)
         latent = self._evaluation_latent(stage, batch_idx, len(real))
         with self.recorded_apart() as means:

@@ -90,6 +90,7 @@ class GMMN(Adversarial):
         )
         self.kernel = kernel
         self.loss = loss
+        self.smallest_batch = 2 if loss == "squared" else 1
 
     def players(self) -> tuple[Player, ...]:
         """The generator alone."""
@@ -165,6 +166,7 @@ class MMDGAN(Adversarial):
             )
         # a mixture here is a mean, the paper's a sum (section 4)
         terms = RationalQuadraticMixture()
+        self.smallest_batch = 2  # an unbiased estimate compares samples of one kind
         self.kernel = kernel or Sum([terms, Linear()], [float(len(terms.shapes)), 1.0])
         self.gradient_penalty = gradient_penalty
         self.feature_penalty = feature_penalty

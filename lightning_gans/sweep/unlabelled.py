@@ -88,7 +88,7 @@ def encode(run: Result, images: torch.Tensor) -> Encoding:
         raise InputError(f"{run.name} is of other images than the first run")
     parts = module.latent.split_posterior(module.encode(images))
     categories: dict[str, torch.Tensor] = {}
-    sizes: dict[str, int] = {}
+    priors: dict[str, torch.Tensor] = {}
     dimensions: dict[str, torch.Tensor] = {}
     for name, part in parts.items():
         prior = module.latent.prior(name)
@@ -96,8 +96,8 @@ def encode(run: Result, images: torch.Tensor) -> Encoding:
             dimensions |= {f"{name}[{i}]": column for i, column in enumerate(prior.mean(part).T)}
         else:
             categories[name] = part.argmax(-1)
-            sizes[name] = module.latent.categorical[name].size
-    return Encoding(categories, sizes, dimensions)
+            priors[name] = module.latent.categorical[name].probabilities
+    return Encoding(categories, priors, dimensions)
 
 
 def _held_out(run: Result) -> torch.Tensor:

@@ -89,6 +89,9 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(tmp_path, refused):
     assert "does not exist" in refused("compare", run, tmp_path / "gone")
     assert "no scores of the test images; measure with `test" in refused("compare", run, tmp_path / "empty")
     assert "no scores of the validation images" in refused("compare", run, run, "--split", "validation")
+    losses = tmp_path / "losses"
+    append_scores(losses / "scores.jsonl", [Score("loss/generator", 1.0, PROTOCOL)])
+    assert "losses has of the test images can be ranked: it has loss/generator" in refused("compare", losses, run)
     assert f"no metric kid; it has {FID}" in refused("compare", run, run, "--metric", "kid")
     other = tmp_path / "other"
     append_scores(other / "scores.jsonl", [Score("fid_inception_10k", 1.0, PROTOCOL)])
@@ -112,6 +115,8 @@ def test_names_carry_extractor_and_n():
         ("density/mode_kl", True),
         ("validation/error_hungarian/digit", True),
         ("information_share/digit", False),
+        ("validation/likelihood/kl", True),
+        ("likelihood/log_likelihood", False),
     ],
 )
 def test_it_is_known_which_way_is_better(metric, lower):

@@ -79,6 +79,10 @@ def read_entry(path: Path, split: str) -> Entry:
     files = [folder / SCORES for folder in versions(path)] if repeated else [path / SCORES if path.is_dir() else path]
     runs = [found for file in files if file.is_file() and (found := newest_scores(file, split))]
     if not runs:
+        measured = [score for file in files if file.is_file() for score in read_scores(file)]
+        if names := {score.metric for score in measured if score.protocol.get("split") == split}:
+            found = ", ".join(sorted(names))
+            raise InputError(f"nothing that {path} has of the {split} images can be ranked: it has {found}")
         remedy = "measure with `test --ckpt_path`" if split == "test" else "train with validations"
         raise InputError(f"{path} has no scores of the {split} images; {remedy}")
     if repeated:

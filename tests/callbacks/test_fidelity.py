@@ -10,12 +10,12 @@ import numpy
 import pytest
 import scipy.linalg
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from lightning_gans.callbacks import Fidelity, RunCheckpoints
-from lightning_gans.data import Mixture
+from lightning_gans.data import ImageSplit, Mixture
 from lightning_gans.errors import InputError
 from lightning_gans.latent import LatentSpec, Noise
 from lightning_gans.metrics import read_scores
@@ -273,6 +273,24 @@ def test_in_training_the_floor_is_the_validation_images_score_measured_once(tmp_
     assert [score.metric for score in later].count("floor/fid_tiny_20") == 1
 
 
+def test_what_a_later_session_measures_besides_has_its_floor_too(tmp_path: Path) -> None:
+    logger = RunLogger(str(tmp_path), "floor")
+    fit(build(GAN), fidelity(), logger=logger, steps=2)
+    resumed = RunLogger(str(tmp_path), "floor", logger.folder)
+    fit(build(GAN), fidelity(in_training=("fid", "kid")), logger=resumed, steps=2)
+    floors = [s.metric for s in read_scores(logger.folder / "scores.jsonl") if s.metric.startswith("floor/")]
+    assert "floor/kid_tiny_20" in floors
+
+
+def test_training_never_reads_the_test_images() -> None:
+    class Sealed(RandomImages):
+        def load_split(self, name: str) -> ImageSplit:
+            assert name != "test"
+            return super().load_split(name)
+
+    fit(build(GAN), fidelity(), data=Sealed())
+
+
 def test_the_rbf_kernels_bandwidth_is_the_median_distance_of_real_features(tmp_path: Path) -> None:
     module, logger = build(GAN), RunLogger(str(tmp_path), "rbf")
     report(module, fidelity(sample_sets=1), logger=logger)
@@ -417,3 +435,15 @@ def test_a_validation_without_fidelity_is_not_blamed_for_it(tmp_path: Path) -> N
     checkpoints = RunCheckpoints(best_by="validation/fid_tiny_50")
     fit(build(GAN), fidelity(every_n_steps=4), checkpoints, logger=logger, enable_checkpointing=True, steps=6)
     assert best_of(logger.folder)["global_step"] == 4
+
+
+def test_where_fidelity_pauses_another_panels_best_is_kept(tmp_path: Path) -> None:
+    class Modes(Callback):
+        def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            pl_module.log("validation/stacked_modes_mnist-convnet_50", float(trainer.global_step == 2))
+
+    logger = RunLogger(str(tmp_path), "modes")
+    checkpoints = RunCheckpoints(best_by="validation/stacked_modes_mnist-convnet_50")
+    callbacks = (fidelity(every_n_steps=4), Modes(), checkpoints)
+    fit(build(GAN), *callbacks, logger=logger, enable_checkpointing=True, steps=4)
+    assert best_of(logger.folder)["global_step"] == 2

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.optim import SGD, Adam
+from torch.utils.data import DataLoader
 
 from lightning_gans.data import Mixture
 from lightning_gans.errors import InputError
@@ -176,3 +177,13 @@ def test_a_regulariser_of_another_gradient_is_refused_and_spectral_norm_is_not()
 def test_numbers_out_of_range_are_refused(options) -> None:
     with pytest.raises(InputError, match=next(iter(options))):
         build(partial(MMDGAN, kernel=Linear()), **options)
+
+
+@pytest.mark.parametrize("make", [lambda: build(MMDGAN), lambda: gmmn(loss="squared")])
+def test_a_held_out_rest_of_one_sample_which_has_no_unbiased_estimate_is_left_out(make) -> None:
+    held_out = [{"image": real_images(4)}, {"image": real_images(1)}]
+    found = {}
+    for name, batches in (("both", held_out), ("first", held_out[:1])):
+        trainer = play(make(), 1, validation=DataLoader(batches, batch_size=None), val_check_interval=1)
+        found[name] = trainer.callback_metrics["validation/loss/generator"].item()
+    assert found["both"] == found["first"]

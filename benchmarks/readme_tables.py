@@ -20,6 +20,7 @@ TABLES = {
     "PACKS": modes.packs,
     "BEGAN": modes.began,
     "ADAGAN": modes.adagan,
+    "ADAGAN_ON_DATA": modes.adagan_on_data,
     "SEMI_SUPERVISED": images.semi_supervised,
     "NCE": densities.nce,
     "ICA": densities.ica,

@@ -81,8 +81,9 @@ def read_entry(path: Path, split: str) -> Entry:
     if not runs:
         measured = [score for file in files if file.is_file() for score in read_scores(file)]
         if names := {score.metric for score in measured if score.protocol.get("split") == split}:
-            found = ", ".join(sorted(names))
-            raise InputError(f"nothing that {path} has of the {split} images can be ranked: it has {found}")
+            raise InputError(
+                f"nothing that {path} has of the {split} images can be ranked: it has {', '.join(sorted(names))}"
+            )
         remedy = "measure with `test --ckpt_path`" if split == "test" else "train with validations"
         raise InputError(f"{path} has no scores of the {split} images; {remedy}")
     if repeated:

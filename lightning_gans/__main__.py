@@ -15,7 +15,14 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         The exit status: 0 when done, 1 when training broke down, 2 on bad input, 128 + signal when stopped.
     """
-    args = sys.argv[1:] if args is None else args
+    try:
+        return _run(sys.argv[1:] if args is None else args)
+    except KeyboardInterrupt:  # also while everything is imported, which takes seconds
+        print("stopped", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _run(args: list[str]) -> int:
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     from lightning_gans.errors import InputError, LostProcess, NonFiniteLoss, StoppedUnhealthy, first_sentence
@@ -57,9 +64,6 @@ def main(args: list[str] | None = None) -> int:
             "; ".join([f"error: {error.strerror or error}{where}", *getattr(error, "__notes__", ())]), file=sys.stderr
         )
         return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 128 + signal.SIGINT
     except Exception as error:
         # W&B is imported only where it is used
         if not type(error).__module__.startswith("wandb.errors"):

@@ -48,6 +48,21 @@ def spelled_out(args: list[str]) -> list[str]:
     return [re.sub(r"^--against(?==|$)", "--fidelity.against", arg) for arg in args]
 
 
+def configurations_first(args: list[str]) -> list[str]:
+    """The command line with its configurations right behind the subcommand: other options win wherever they stand."""
+    configurations: list[str] = []
+    rest: list[str] = []
+    index = 1
+    while index < len(args):
+        if args[index] in ("-c", "--config") and index + 1 < len(args):
+            configurations += args[index : index + 2]
+            index += 2
+            continue
+        (configurations if args[index].startswith("--config=") else rest).append(args[index])
+        index += 1
+    return [*args[:1], *configurations, *rest]
+
+
 def refuse_linked(args: list[str]) -> None:
     """Refuse options that are set from others and would be ignored.
 

@@ -13,7 +13,7 @@ from lightning.pytorch import LightningDataModule
 
 import lightning_gans.data
 import lightning_gans.networks  # noqa: F401 - registers short class names
-from lightning_gans.errors import InputError, first_sentence, input_error_within
+from lightning_gans.errors import InputError, cause_in_a_sentence, input_error_within
 from lightning_gans.objectives import Game
 
 SECTIONS = (
@@ -131,12 +131,11 @@ def load_module(path: str | Path, device: str | torch.device = "cpu") -> Game:
     except Exception as error:
         if found := input_error_within(error):
             raise found from None
-        first = first_sentence(error)
+        first = cause_in_a_sentence(error)
         version = checkpoint["lightning_gans"].get("version")
         raise InputError(
             f"the checkpoint {path} (written by version {version}) does not fit this version of the code: {first}"
         ) from error
-    module.seed = checkpoint["lightning_gans"]["seed"]
     module.on_load_checkpoint(checkpoint)
     return module.to(device).eval()
 

@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 import lightning_gans.data
 import lightning_gans.networks  # noqa: F401 - registers short class names
 from lightning_gans.arguments import (
+    configurations_first,
     refuse_for_boost,
     refuse_linked,
     silence_lightning,
@@ -47,15 +48,14 @@ from lightning_gans.callbacks import (
     TwoSampleTestPanel,
 )
 from lightning_gans.checkpoint import SECTIONS
-from lightning_gans.errors import InputError, StoppedUnhealthy, first_sentence, input_error_within
+from lightning_gans.errors import InputError, StoppedUnhealthy, cause_in_a_sentence, input_error_within
 from lightning_gans.files import atomic_path
-from lightning_gans.objectives import Game
+from lightning_gans.objectives import Adversarial, Game
 from lightning_gans.objectives.synchronised_batch_norm import PortableBatchNormSync
 from lightning_gans.outcome import (
     scores_in,
     tell_end_of_training,
     tell_new_scores,
-    tell_newest_scores,
     write_predictions,
 )
 from lightning_gans.parser import HelpFormatter, SentenceParser
@@ -70,7 +70,7 @@ from lightning_gans.runs import (
     lock,
     remove_if_empty,
 )
-from lightning_gans.settings import require_choice, require_trainable, unscored_because
+from lightning_gans.settings import require_batches, require_choice, require_trainable, unscored_because
 
 DESCRIPTION = """Train, compare and understand GANs.
 
@@ -165,6 +165,10 @@ class GanCLI(LightningCLI):
         parser.add_lightning_class_args(Pictures, "pictures")
         parser.add_lightning_class_args(Health, "health")
         parser.add_lightning_class_args(Speed, "speed")
+        for action in parser._actions:
+            if action.dest.startswith("trainer.limit_"):
+                # Lightning's int | float comes out of typing's cache as float | int, where 1 is 1.0: all batches
+                action._typehint = int | float | None  # type: ignore[attr-defined]
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
 
@@ -177,6 +181,9 @@ class GanCLI(LightningCLI):
             raise InputError(
                 f"a configuration must be a YAML file, but one of {', '.join(files)} is no text"
             ) from error
+
+    def _parse_ckpt_path(self) -> None:
+        """Take nothing from a checkpoint on the side: `find_resumption` reads it, and says what is wrong with it."""
 
     # ---- before anything is built
 
@@ -197,6 +204,8 @@ class GanCLI(LightningCLI):
             require_trainable(settings)
         elif path is None:
             raise InputError(f"`{self.subcommand}` needs a trained model; give --ckpt_path PATH")
+        else:
+            require_batches(settings.trainer, {"validate": "val"}.get(self.subcommand, self.subcommand))
         if path is not None:
             self._resume = find_resumption(str(path), settings, self.subcommand, self.plain_config)
         if self.subcommand == "fit":
@@ -219,7 +228,10 @@ class GanCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (MisconfigurationException, TypeError, ValueError) as error:
-            raise input_error_within(error) or InputError(first_sentence(error)) from error
+            raise input_error_within(error) or InputError(cause_in_a_sentence(error)) from error
+        if isinstance(self.model, Adversarial):
+            # before minutes of decoding
+            self.model.require_samples_of(self.datamodule)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """A trainer that always has our logger first, beside whatever the configuration adds."""
@@ -335,15 +347,15 @@ class GanCLI(LightningCLI):
         """Print the scores that were measured now."""
         tell_new_scores(self._trained_folder, self._scored_before)
 
-    @rank_zero_only
-    def after_validate(self) -> None:
-        """Print the scores on the validation images."""
-        tell_newest_scores(self._trained_folder, "validation")
+    before_validate = before_test
+    after_validate = after_test
 
     @rank_zero_only
     def after_predict(self) -> None:
-        """Write what the model says about the test images."""
-        write_predictions(self.model, torch.cat(self.trainer.predict_loop.predictions).cpu(), self._trained_folder)
+        """Write what the model says about the test images, if it was asked about all that were asked for."""
+        if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            predictions = torch.cat(self.trainer.predict_loop.predictions).cpu()
+            write_predictions(self.model, predictions, self._trained_folder)
 
     @property
     def _folder(self) -> Path | None:
@@ -391,6 +403,7 @@ def run(args: list[str]) -> None:
     silence_lightning()
     refuse_linked(args)
     refuse_for_boost(args)
+    args = configurations_first(args)
     with tempfile.TemporaryDirectory() as folder:
         args = spelled_out(args)
         if args and args[0] in ("validate", "test", "predict"):

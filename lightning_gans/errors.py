@@ -26,6 +26,16 @@ def first_sentence(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def cause_in_a_sentence(error: BaseException) -> str:
+    """What went wrong while classes were built, where a parser says only that no type of a union would do."""
+    if not str(error).startswith("Does not validate against any of the Union subtypes"):
+        return first_sentence(error)
+    innermost = error
+    while deeper := innermost.__cause__ or innermost.__context__:
+        innermost = deeper
+    return f"{type(innermost).__name__}: {first_sentence(innermost)}"
+
+
 def input_error_within(error: BaseException) -> InputError | None:
     """The InputError that a library has wrapped in its own exceptions, if there is one."""
     seen: BaseException | None = error

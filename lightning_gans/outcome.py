@@ -31,8 +31,10 @@ def tell_end_of_training(folder: Path, step: int) -> None:
     tell_newest_scores(folder, "validation")
     if is_finished(folder):
         print(f"finished after {step} steps; written to {folder}:")
-    else:
+    elif (folder / CHECKPOINTS / "last.ckpt").is_file():
         print(f"stopped after {step} steps, before the end; resume with --ckpt_path last; written to {folder}:")
+    else:
+        print(f"ended after {step} steps without a checkpoint; written to {folder}:")
     for what in (f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/best.ckpt", SCORES, "metrics.csv", CONFIG):
         if (folder / what).exists():
             print(f"  {folder / what}")

@@ -22,6 +22,7 @@ def require_trainable(settings: Any) -> None:
             "trainer.val_check_interval is 0, but must be a number of steps; --trainer.limit_val_batches 0 leaves "
             "validations out"
         )
+    require_batches(trainer, "train")
     if trainer.gradient_clip_val:
         raise InputError(
             "trainer.gradient_clip_val cannot tell the players apart; clip each one's gradient with "
@@ -33,6 +34,20 @@ def require_trainable(settings: Any) -> None:
             f"{trainer.accumulate_grad_batches} instead"
         )
     _require_name(settings.experiment)
+
+
+def require_batches(trainer: Any, kind: str) -> None:
+    """Refuse a command that would look at nothing.
+
+    Args:
+        trainer: The trainer's settings.
+        kind: Of the batches that it is about: "train", "val", "test" or "predict".
+
+    Raises:
+        InputError: If there are to be none of them.
+    """
+    if trainer[f"limit_{kind}_batches"] == 0:
+        raise InputError(f"trainer.limit_{kind}_batches is 0, so there is nothing to do; leave it out for all batches")
 
 
 def _require_end(trainer: Any) -> None:

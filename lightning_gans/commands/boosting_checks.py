@@ -16,6 +16,7 @@ from lightning_gans.commands.boosting_runs import Fit, classifier_arguments
 from lightning_gans.errors import InputError, input_error_within
 from lightning_gans.objectives import Game
 from lightning_gans.parser import known_names, sentence
+from lightning_gans.settings import require_batches
 
 
 def printed_configuration(command: Command, fit: Fit) -> str:
@@ -50,6 +51,14 @@ def require_boostable(config: dict[str, Any], plan: Boosting) -> None:
     """
     if missing := [f"--{name}" for name in ("model", "data") if config.get(name) is None]:
         raise InputError(f"required but not given: {', '.join(missing)}; name a configuration that has them")
+    trainer = config["trainer"]
+    for name, unfit in (
+        ("enable_checkpointing", trainer["enable_checkpointing"] is False),
+        ("fast_dev_run", bool(trainer["fast_dev_run"])),
+    ):
+        if unfit:
+            raise InputError(f"trainer.{name} is {trainer[name]}, so that no component would be finished; leave it out")
+    require_batches(trainer, "train")
     if plan.method == "boosted" and plan.components > 1:
         _require_weights(config["data"])
     arguments = classifier_arguments(config["model"], plan.classifier)

@@ -245,7 +245,7 @@ def _classifier_config(runs: list[Path], weights: list[float], classifier: Class
         "val_check_interval": classifier.max_steps,
         "check_val_every_n_epoch": None,
         # it is calibrated there
-        "limit_val_batches": 1 if limit == 0 else limit,
+        "limit_val_batches": 1.0 if limit == 0 else limit,
         "log_every_n_steps": min(classifier.max_steps, config["trainer"].get("log_every_n_steps") or 50),
     }
     data = config["data"]

@@ -242,7 +242,14 @@ class Adversarial(Game):
             InputError: If the data's samples have another shape than the networks'.
         """
         super().setup(stage)
-        data = getattr(self.trainer, "datamodule", None)
+        self.require_samples_of(getattr(self.trainer, "datamodule", None))
+
+    def require_samples_of(self, data: object) -> None:
+        """Refuse data whose samples have another shape than the networks'.
+
+        Raises:
+            InputError: With both shapes.
+        """
         shape = getattr(data, "sample_shape", None)
         if shape is not None and tuple(shape) != tuple(self.discriminator.sample_shape):
             raise InputError(

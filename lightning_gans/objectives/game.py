@@ -352,6 +352,9 @@ class Game(LightningModule, ABC):
                     f"the checkpoint's networks have another size: {name} is {tuple(weights.shape)} there and "
                     f"{tuple(own[name].shape)} in the configuration"
                 )
+        if self._trainer is None or self.trainer.state.fn != "fit":
+            # what is measured is the model of that seed, whatever seed the command line has
+            self.seed = saved.get("seed", self.seed)
         self.findings = saved.get("findings", {})
         self.trained_steps = saved.get("step", 0)
         self._configured_before = saved.get("rates")

@@ -15,10 +15,12 @@ from lightning_gans.functional import densities
 from lightning_gans.functional.densities import (
     GaussianMixture,
     KernelDensity,
+    divergence_by_panels,
     divergence_by_quadrature,
     f_gan_mixture,
     grid,
     kernel_log_densities,
+    panel_edges,
     reference_bandwidth,
     ring,
 )
@@ -426,3 +428,46 @@ def test_an_empty_interval_is_refused(low: float, high: float, count: int) -> No
     with pytest.raises(InputError, match="quadrature"):
         fit = densities.f_gan_mixture().log_density
         divergence_by_quadrature(GENERATORS["kl"], fit, fit, low, high, count)
+
+
+# ---- divergences by panels
+
+
+def by_panels(name: str, p: tuple[float, float], q: tuple[float, float], margin: float = 0.0) -> float:
+    means, deviations = torch.tensor([p, q], dtype=torch.float64).T
+    edges = panel_edges(means, deviations, margin)
+    densities = gaussian(*p).log_density, gaussian(*q).log_density
+    return divergence_by_panels(OF_LOG_RATIO[name], *densities, edges, of_log_ratio=True)
+
+
+@pytest.mark.parametrize(
+    ("p", "q"), [*PAIRS, ((0.0, 1.0), (1e6, 1.0)), ((0.0, 1.0), (0.3, 1e-4)), ((0, 1e-3), (5, 99))]
+)
+@pytest.mark.parametrize("name", ["kl", "reverse kl", "squared hellinger"])
+def test_panels_give_the_closed_forms_of_gaussians_of_any_distance_and_width(name: str, p, q) -> None:
+    for pair in ((p, q), (q, p)):
+        assert by_panels(name, *pair) == pytest.approx(closed_form(name, *pair), rel=1e-11, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", ["total variation", "squared hellinger"])
+def test_panels_leave_the_emptiness_between_two_densities_empty(name: str) -> None:
+    limit = {"total variation": 1.0, "squared hellinger": 2.0}[name]
+    for distance in (40.0, 1e3, 1e6, 1e9):
+        for margin in (0.0, 10.0, 1e9):
+            assert by_panels(name, (0.0, 1.0), (distance, 1.0), margin) == pytest.approx(limit, rel=1e-12)
+
+
+def test_panels_rise_from_sixteen_deviations_and_the_margin_below_to_as_much_above() -> None:
+    edges = panel_edges(torch.tensor([0.0, 100.0]), torch.tensor([1.0, 0.5]), margin=10)
+    assert (edges.diff() > 0).all()
+    assert edges[[0, 1, -2, -1]].tolist() == [-26, -16, 108, 118]
+    assert (edges.diff() <= 1 / 8).sum() == 512
+    twice = panel_edges(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 1.0]))
+    assert len(twice) == 257
+
+
+@pytest.mark.parametrize("edges", [[0.0], [0.0, 0.0], [1.0, 0.0], [0.0, math.nan], [0.0, math.inf], [[0.0, 1.0]]])
+def test_edges_that_do_not_rise_are_refused(edges) -> None:
+    density = gaussian(0.0, 1.0).log_density
+    with pytest.raises(InputError, match="rise"):
+        divergence_by_panels(GENERATORS["kl"], density, density, torch.tensor(edges))

@@ -1,6 +1,5 @@
 """What the players know about known densities, in numbers and in pictures: for points, not for images."""
 
-import copy
 import math
 from collections.abc import Mapping
 
@@ -21,8 +20,9 @@ from lightning_gans.functional import f_divergences
 from lightning_gans.functional.densities import (
     GaussianMixture,
     KernelDensity,
-    divergence_by_quadrature,
+    divergence_by_panels,
     kernel_log_densities,
+    panel_edges,
     reference_bandwidth,
 )
 from lightning_gans.metrics import ModeCoverage, ProtocolValue, mass_coverage
@@ -39,6 +39,8 @@ from lightning_gans.runs import SAMPLES, run_folder
 _COLLAPSED = 1e-3
 """Bandwidth for a generator that makes one point only, of which no bandwidth could be the likeliest."""
 _INFINITE = 1e12
+_NARROWEST, _FARTHEST = 1e-150, 1e12
+"""A generator's deviation that its density can be computed for, and its distance in deviations of the data."""
 
 
 class DensityPanel(Panel, Drawing):
@@ -207,14 +209,18 @@ def exact_divergence(module: Adversarial, mixture: GaussianMixture) -> float:
     assert isinstance(generator, AffineGenerator)
     divergence = getattr(module, "divergence", None) or f_divergences.get("weighted_jensen_shannon", pi=0.5)
     mean, deviation = float(generator.mean.detach()), float(generator.standard_deviation.detach().abs())
-    places = places_around(mixture, 2)
-    # wide enough for the tails of both: sixteen deviations leave nothing in float64
-    low = min(float(places.min()), mean - 16 * deviation) - 10
-    high = max(float(places.max()), mean + 16 * deviation) + 10
-    on_cpu = copy.deepcopy(generator).cpu()
-    value = divergence_by_quadrature(
-        divergence.scaled_f, mixture.log_density, on_cpu.log_density, low, high, of_log_ratio=True
-    )
+    _, means, deviations = mixture.tensors()
+    # a divergence does not depend on the origin; around 0, float64 tells apart the places of any narrow generator
+    means, deviations = means[:, 0] - mean, deviations[:, 0]
+    if deviation < _NARROWEST or float((means.abs() / deviations).max()) > _FARTHEST:
+        # one point, or so far away that float64 has no places between the data's: they share nothing
+        return divergence.upper_bound
+    data = GaussianMixture(mixture.weights, means[:, None].tolist(), deviations.tolist())
+    generated = GaussianMixture([1.0], [[0.0]], [deviation])
+    own = torch.zeros(1, dtype=torch.float64)
+    # the margin is for the chi-squared divergences' tails
+    edges = panel_edges(torch.cat([means, own]), torch.cat([deviations, own + deviation]), margin=10)
+    value = divergence_by_panels(divergence.scaled_f, data.log_density, generated.log_density, edges, of_log_ratio=True)
     # a Pearson or Neyman divergence whose integral does not exist ends as a huge finite number
     return value if value < _INFINITE else math.inf
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -22,7 +23,7 @@ from lightning_gans.data import ImageDataModule, ImageSplit, Mixture, PointDataM
 from lightning_gans.errors import InputError, NonFiniteLoss
 from lightning_gans.figures import line_figure, plane_figure
 from lightning_gans.functional import f_divergences
-from lightning_gans.functional.densities import GaussianMixture
+from lightning_gans.functional.densities import GaussianMixture, divergence_by_quadrature, f_gan_mixture
 from lightning_gans.functional.f_divergences import FDivergence
 from lightning_gans.latent import Code, LatentSpec, Noise
 from lightning_gans.networks import (
@@ -38,6 +39,7 @@ from tests.objectives.games import SIDE, TinyDiscriminator, TinyGenerator
 
 DATA = (0.4, 1.0)
 MODEL = (-0.3, 1.25)
+KL, BOUNDED = ("kl", "reverse_kl"), ("jensen_shannon", "total_variation")
 SMALL = {"train_size": 400, "evaluation_size": 50, "batch_size": 20}
 
 
@@ -127,6 +129,22 @@ def kl_of_gaussians(p: tuple[float, float], q: tuple[float, float]) -> float:
     return math.log(q[1] / p[1]) + (p[1] ** 2 + (p[0] - q[0]) ** 2) / (2 * q[1] ** 2) - 0.5
 
 
+def rounded(number: float) -> float:
+    """As a parameter in float32 holds it."""
+    return float(torch.tensor(number))
+
+
+def stepwise_total_variation(p: tuple[float, float], q: tuple[float, float]) -> float:
+    """Of two normal distributions: the difference of their masses between the two places where p = q."""
+    (a, s), (b, t) = p, q
+    square, linear = 1 / t**2 - 1 / s**2, 2 * (a / s**2 - b / t**2)
+    constant = b**2 / t**2 - a**2 / s**2 + 2 * math.log(t / s)
+    if square == 0:
+        return 2 * stats.norm.cdf(abs(a - b) / (2 * s)) - 1
+    roots = np.sort(np.roots([square, linear, constant]))
+    return abs(np.diff(stats.norm.cdf(roots, a, s) - stats.norm.cdf(roots, b, t)).item())
+
+
 # ---- the divergence
 
 
@@ -154,6 +172,56 @@ def test_for_a_gan_it_is_the_jensen_shannon_divergence() -> None:
     module = on_line(GAN, model=MODEL)
     module.generator.double().mean.data.fill_(MODEL[0])  # type: ignore[union-attr, operator]
     assert exact_divergence(module, gaussian().mixture) == pytest.approx(expected, rel=1e-9)
+
+
+FAR_OR_NARROW = [(1e6, 1.0), (1e5, 1.0), (0.3, 1e-4), (2.0, 1e-4)]
+
+
+@pytest.mark.parametrize("model", FAR_OR_NARROW)
+def test_no_generator_is_too_far_or_too_narrow_for_the_kullback_leibler_divergences(model: tuple[float, float]) -> None:
+    exactly = (rounded(model[0]), rounded(model[1]))
+    data = gaussian().mixture
+    found = {name: exact_divergence(on_line(partial(FGAN, divergence=name), model=model), data) for name in KL}
+    assert found["kl"] == pytest.approx(kl_of_gaussians(DATA, exactly), rel=1e-12)
+    assert found["reverse_kl"] == pytest.approx(kl_of_gaussians(exactly, DATA), rel=1e-12)
+
+
+@pytest.mark.parametrize("model", FAR_OR_NARROW)
+def test_nor_for_the_bounded_divergences(model: tuple[float, float]) -> None:
+    data = gaussian().mixture
+    js, tv = (exact_divergence(on_line(partial(FGAN, divergence=name), model=model), data) for name in BOUNDED)
+    of_gan = exact_divergence(on_line(GAN, model=model), data)
+    assert of_gan == pytest.approx(js / 2, rel=1e-12)  # f-GAN's Jensen-Shannon divergence is 2 JSD
+    # ∫ |p - q| / 2 from the two places where p = q; where they are too far apart for any, all is different
+    assert tv == pytest.approx(stepwise_total_variation(DATA, (rounded(model[0]), rounded(model[1]))), abs=1e-7)
+    bound = 2 * math.log(2)
+    if model[0] > 1000:
+        assert js == pytest.approx(bound, rel=1e-12) and tv == pytest.approx(1, rel=1e-12)
+    else:
+        # Lin 1991: JSD is at most log 2 times the total variation; and Pinsker's inequality
+        assert tv**2 < js <= bound * tv
+
+
+@pytest.mark.parametrize("name", ["kl", "reverse_kl", "pearson", "squared_hellinger", "jensen_shannon", "gan"])
+@pytest.mark.parametrize("model", [MODEL, (1.3, 1.7), (6.0, 0.9)])
+def test_it_is_what_equally_spaced_nodes_give_where_they_suffice(name: str, model: tuple[float, float]) -> None:
+    data, divergence = f_gan_mixture(), f_divergences.get(name)
+    generated = GaussianMixture([1.0], [[rounded(model[0])]], [rounded(model[1])])
+    expected = divergence_by_quadrature(
+        divergence.scaled_f, data.log_density, generated.log_density, -40, 40, of_log_ratio=True
+    )
+    found = exact_divergence(on_line(partial(FGAN, divergence=name), model=model), data)
+    assert found == pytest.approx(expected if expected < 1e12 else math.inf, rel=1e-11)
+
+
+@pytest.mark.parametrize(("model", "change"), [((0.4, 1.0), 0.0), ((3e30, 1.0), 1.0), ((-1e25, 1e-30), 1.0)])
+def test_a_generator_beyond_all_measure_shares_nothing_with_the_data(model: tuple[float, float], change: float) -> None:
+    for name in (*KL, *BOUNDED):
+        module = on_line(partial(FGAN, divergence=name), model=model)
+        # a deviation of 0 cannot be configured, but learned
+        module.generator.standard_deviation.data.mul_(change)  # type: ignore[union-attr, operator]
+        found = exact_divergence(module, gaussian().mixture)
+        assert found == pytest.approx(f_divergences.get(name).upper_bound, rel=1e-12)
 
 
 @pytest.mark.parametrize("model", [(0.0, 1.0), (0.0, 0.01), (1000.0, 1.0), (0.0, 300.0)])

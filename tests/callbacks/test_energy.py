@@ -2,20 +2,31 @@
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from PIL import Image
 from torch import Tensor
+from torch.optim import SGD
 
 from lightning_gans.__main__ import main
 from lightning_gans.callbacks import EnergyLandscape, TwoSampleTestPanel
 from lightning_gans.callbacks.energy import landscape
 from lightning_gans.checkpoint import load_module
+from lightning_gans.data import Ring, SplitDataModule
 from lightning_gans.errors import InputError
 from lightning_gans.functional.kernels import RBFMixture
-from lightning_gans.functional.mmd import witness
+from lightning_gans.functional.mmd import squared_mmd, witness
+from lightning_gans.latent import LatentSpec, Noise
+from lightning_gans.networks import AffineGenerator
+from lightning_gans.objectives import GAN, GMMN, Adversarial
+from lightning_gans.randomness import keyed_generator
+from lightning_gans.runs import RunLogger
+from tests.callbacks.extractors import RandomImages
+from tests.objectives.games import build, play
 
 CONF = Path(__file__).parents[2] / "conf"
 SMALL = (
@@ -61,6 +72,59 @@ def test_the_landscape_of_an_energy_is_the_energy_and_that_of_mmd_minus_the_witn
     for folder in (gmmn, ebgan):
         found, expected = heights(folder)
         torch.testing.assert_close(found, expected)
+
+
+def test_over_the_landscape_lie_the_points_of_the_weights_that_it_was_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optimizer = partial(SGD, lr=0.0)
+    module = GMMN(AffineGenerator, LatentSpec(Noise("normal", 2)), optimizer, RBFMixture([1.0]), ema_decay=0.9)
+    assert module.average is not None
+    for parameter in module.average.network.parameters():
+        parameter.data.fill_(5.0)
+    shown = []
+
+    def drawn(places: Tensor, values: Tensor, name: str, real: Tensor, fake: Tensor, title: str) -> Image.Image:
+        shown.append((places, values, real, fake))
+        return Image.new("RGB", (8, 8))
+
+    monkeypatch.setattr("lightning_gans.callbacks.energy.landscape_figure", drawn)
+    trainer = Trainer(accelerator="cpu", devices=1, logger=RunLogger(str(tmp_path), "ring"))
+    trainer.datamodule = Ring(train_size=10, evaluation_size=10)  # type: ignore[attr-defined]
+    EnergyLandscape(points=10, resolution=10).draw(trainer, module)
+    ((places, values, real, fake),) = shown
+    latents = module.latent.sample(10, keyed_generator("cpu", module.seed, "energy"))
+    torch.testing.assert_close(fake, module.generate(latents, weights="raw"))
+    assert fake.abs().max() < 5
+    torch.testing.assert_close(values, -witness(places, real, fake, module.kernel))
+
+
+def scored(tmp_path: Path, panel: TwoSampleTestPanel, module: Adversarial, data: SplitDataModule) -> dict[str, float]:
+    trainer = Trainer(accelerator="cpu", devices=1, logger=RunLogger(str(tmp_path), "run"), callbacks=[panel])
+    (found,) = trainer.test(module, data, verbose=False)  # type: ignore[arg-type]
+    return {name: value for name, value in found.items() if "two_sample_test" in name}
+
+
+def test_images_are_compared_as_rows_of_pixels_between_0_and_1(tmp_path: Path) -> None:
+    module, data, kernel = build(GAN, seed=3), RandomImages(), RBFMixture([2.0])
+    found = scored(tmp_path, TwoSampleTestPanel(40, 9, kernel), module, data)
+    chosen = torch.randperm(70, generator=keyed_generator("cpu", "two-sample test", "test"))[:40]
+    random = keyed_generator("cpu", 3, "two-sample test", "test")
+    real, fake = data.split("test").images[chosen], module.generate(module.latent.sample(40, random))
+    assert real.dtype == fake.dtype == torch.uint8
+    rows = [images.flatten(1).double() / 255 for images in (real, fake)]
+    expected = squared_mmd(*rows, kernel).item()
+    assert expected > 0.1
+    assert found["test/two_sample_test/squared_mmd"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_of_fewer_than_four_held_out_samples_nothing_is_tested_and_training_goes_on(tmp_path: Path) -> None:
+    module = GMMN(AffineGenerator, LatentSpec(Noise("normal", 2)), partial(SGD, lr=0.0), RBFMixture([1.0]))
+    data = Ring(train_size=100, evaluation_size=3, batch_size=10)
+    trainer = play(module, 3, data=data, callbacks=[TwoSampleTestPanel(10, 9)], val_check_interval=1)
+    assert trainer.global_step == 3
+    assert not any("two_sample_test" in name for name in trainer.callback_metrics)
+    assert scored(tmp_path, TwoSampleTestPanel(10, 9), module, data) == {}
 
 
 def test_a_two_sample_test_is_logged_and_scored_with_its_protocol(gmmn: Path) -> None:

@@ -19,6 +19,7 @@ from torch.optim import SGD
 from lightning_gans.callbacks import DensityPanel
 from lightning_gans.callbacks.animation import animate
 from lightning_gans.callbacks.densities import exact_divergence, fitted_bandwidth, read
+from lightning_gans.callbacks.protocol import protocol_of_run
 from lightning_gans.data import ImageDataModule, ImageSplit, Mixture, PointDataModule, Ring
 from lightning_gans.errors import InputError, NonFiniteLoss
 from lightning_gans.figures import line_figure, plane_figure
@@ -26,6 +27,7 @@ from lightning_gans.functional import f_divergences
 from lightning_gans.functional.densities import GaussianMixture, divergence_by_quadrature, f_gan_mixture
 from lightning_gans.functional.f_divergences import FDivergence
 from lightning_gans.latent import Code, LatentSpec, Noise
+from lightning_gans.metrics import read_scores
 from lightning_gans.networks import (
     AffineGenerator,
     Discriminator,
@@ -33,7 +35,7 @@ from lightning_gans.networks import (
     FullyConnectedGenerator,
     MinibatchDiscriminator,
 )
-from lightning_gans.objectives import FGAN, GAN, Adversarial, InfoGAN
+from lightning_gans.objectives import FGAN, GAN, Adversarial, InfoGAN, InstanceNoise
 from lightning_gans.runs import RunLogger
 from tests.objectives.games import SIDE, TinyDiscriminator, TinyGenerator
 
@@ -279,6 +281,46 @@ def test_generated_points_far_away_count_as_much_as_the_data() -> None:
     # right about all data, wrong about everything generated
     found = measured(on_line(answer=lambda x: torch.full_like(x, 50.0), model=(40.0, 2.0)), gaussian())
     assert found["discriminator_error"] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_the_discriminator_is_compared_where_the_raw_weights_generate() -> None:
+    module = on_line(answer=lambda x: torch.full_like(x, 50.0), model=(40.0, 2.0), ema_decay=0.9)
+    assert module.average is not None
+    for parameter, value in zip(module.average.network.parameters(), DATA, strict=True):
+        parameter.data.fill_(value)
+    found = measured(module, gaussian(), generated_points=100)
+    assert found["discriminator_error"] == pytest.approx(0.5, abs=1e-4)
+    assert found["divergence"] == pytest.approx(0, abs=1e-12)  # what is evaluated is the average
+
+
+def test_every_score_says_whose_weights_and_how_many_points_it_is_of(tmp_path: Path) -> None:
+    noise = InstanceNoise(0.5)
+    module = on_line(partial(FGAN, divergence="kl"), ema_decay=0.9, instance_noise=noise)
+    logger = RunLogger(str(tmp_path), "points")
+    data = Mixture([1.0], [[0.0]], [1.0], train_size=100, evaluation_size=700)
+    trainer(DensityPanel(generated_points=2000), logger).test(module, data, verbose=False)
+    protocols = {score.metric: score.protocol for score in read_scores(logger.folder / "scores.jsonl")}
+    common = protocol_of_run(trainer(DensityPanel()), module, "test") | {
+        key: protocols["density/modes"][key] for key in ("data", "data_fingerprint", "fallback_data")
+    }
+    assert common["weights"] == "ema"
+    generated: dict[str, Any] = {"n_generated": 2000}
+    exactly: dict[str, Any] = {"divergence": "kl"}
+    own = {
+        "density/modes": generated,
+        "density/high_quality": generated,
+        "density/mode_kl": generated,
+        "density/coverage": {"n_generated": 1500, "n_scored": 500},
+        "density/discriminator_error": {"weights": "raw", "instance_noise": 0.5},
+        "density/divergence": exactly,
+        "density/generator_mean": exactly,
+        "density/generator_deviation": exactly,
+    }
+    assert {name: protocols[name] for name in own} == {name: common | said for name, said in own.items()}
+    few = RunLogger(str(tmp_path), "few")
+    trainer(DensityPanel(generated_points=1500), few).test(module, gaussian(), verbose=False)
+    (coverage,) = (score for score in read_scores(few.folder / "scores.jsonl") if score.metric == "density/coverage")
+    assert coverage.protocol["n_scored"] == SMALL["evaluation_size"]
 
 
 def test_a_critic_that_knows_signs_only_has_no_error_to_measure() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -107,6 +108,19 @@ def test_images_are_counted_up_to_the_number_that_was_asked_for(tmp_path: Path) 
     run(tmp_path, reads_grey_level(build(InfoGAN)), Known(batch_size=8), AttributePanel(images=50))
     rows = rows_of(tmp_path / "run" / "version_0" / "attributes_validation.csv")
     assert {row["images"] for row in rows} == {"50"}
+
+
+def test_every_process_reads_its_share_of_the_images_and_none_reads_anothers() -> None:
+    data, seen = Known(batch_size=8), []
+    module = reads_grey_level(build(InfoGAN))
+    encode = module.encode  # type: ignore[attr-defined]
+    module.encode = lambda images: seen.append(images) or encode(images)  # type: ignore[assignment, func-returns-value]
+    for rank, share in enumerate((167, 167, 166)):
+        seen.clear()
+        place = SimpleNamespace(global_rank=rank, world_size=3)
+        table = AttributePanel(images=500)._table(place, module, data, NAMES, "validation")  # type: ignore[arg-type]
+        assert table.images == share
+        assert torch.equal(torch.cat(seen), data.split("validation").images[:500][rank::3])
 
 
 @pytest.mark.parametrize(("objective", "data"), [(GAN, Known), (InfoGAN, RandomImages)])

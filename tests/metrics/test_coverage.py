@@ -40,6 +40,19 @@ def test_coverage_does_not_change_with_the_unit():
     assert other.bandwidth == pytest.approx(one.bandwidth * 1e-3)
 
 
+def typical_distance(generated: torch.Tensor) -> float:
+    return float(generated[:1000].double().diff(dim=0).norm(dim=1).median())
+
+
+def test_the_bandwidth_follows_narrow_modes_far_apart_and_few_stray_samples_over_the_whole_grid():
+    narrow = GaussianMixture([0.1] * 10, [[10.0 * mode] for mode in range(10)], [1e-3] * 10)
+    stray = GaussianMixture([0.8, 0.2], [[0.0], [0.0]], [1e-3, 10.0])
+    for mixture, power in ((narrow, -7), (stray, 6)):
+        generated = draw(mixture, 1500, 0)
+        found = mass_coverage(generated, draw(mixture, 500, 1)).bandwidth
+        assert found == pytest.approx(typical_distance(generated) * 2.0**power, rel=1e-12)
+
+
 def test_a_collapsed_and_a_broken_model_have_a_number():
     assert mass_coverage(torch.zeros(1500, 2), draw(TWO, 1000, 1)).coverage == 0
     assert mass_coverage(torch.full((1500, 2), torch.nan), draw(TWO, 1000, 1)).coverage == 0

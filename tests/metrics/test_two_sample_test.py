@@ -9,6 +9,7 @@ from lightning_gans.errors import InputError
 from lightning_gans.functional.kernels import Linear, RBFMixture, median_distance
 from lightning_gans.functional.mmd import squared_mmd
 from lightning_gans.metrics.two_sample_test import TwoSampleTest, TwoSampleTestValue
+from lightning_gans.randomness import keyed_generator
 
 
 def draw(n: int, d: int, seed: int, mean: float = 0.0) -> Tensor:
@@ -33,6 +34,16 @@ def test_where_they_differ_the_p_value_is_the_smallest_there_is() -> None:
     found = outcome(draw(60, 2, 0), draw(60, 2, 1, mean=1.5), permutations=199)
     assert found.p_value == 1 / 200
     assert found.squared_mmd > 5 * found.standard_error > 0
+
+
+def test_a_deal_that_is_the_true_one_or_its_mirror_image_is_as_large_though_it_is_rounded_differently() -> None:
+    real, generated = draw(4, 3, 0), draw(4, 3, 1, mean=5.0)
+    found = outcome(real, generated, permutations=999, seed=2)
+    random = keyed_generator("cpu", 2, "two-sample test")
+    deals = [set(torch.randperm(8, generator=random)[:4].tolist()) for _ in range(999)]
+    same = sum(deal in ({0, 1, 2, 3}, {4, 5, 6, 7}) for deal in deals)
+    assert same > 10  # 2 of 70 are
+    assert found.p_value == (1 + same) / 1000
 
 
 def test_a_kernel_that_sees_only_means_does_not_tell_spreads_apart_and_rbf_does() -> None:

@@ -37,13 +37,14 @@ def test_where_they_differ_the_p_value_is_the_smallest_there_is() -> None:
 
 
 def test_a_deal_that_is_the_true_one_or_its_mirror_image_is_as_large_though_it_is_rounded_differently() -> None:
-    real, generated = draw(4, 3, 0), draw(4, 3, 1, mean=5.0)
-    found = outcome(real, generated, permutations=999, seed=2)
     random = keyed_generator("cpu", 2, "two-sample test")
     deals = [set(torch.randperm(8, generator=random)[:4].tolist()) for _ in range(999)]
     same = sum(deal in ({0, 1, 2, 3}, {4, 5, 6, 7}) for deal in deals)
     assert same > 10  # 2 of 70 are
-    assert found.p_value == (1 + same) / 1000
+    # of some samples the mirror image is rounded down, of others not
+    for seed in range(8):
+        found = outcome(draw(4, 3, 2 * seed), draw(4, 3, 2 * seed + 1, mean=5.0), permutations=999, seed=2)
+        assert found.p_value == (1 + same) / 1000
 
 
 def test_a_kernel_that_sees_only_means_does_not_tell_spreads_apart_and_rbf_does() -> None:

@@ -162,7 +162,9 @@ class Runner:
             if waits and trial.number not in at_work:
                 return trial
         goal = self.sweep.goal
-        values = [t.metrics[goal.name] for t in self.store.trials if goal and goal.name in t.metrics]
+        # what a broken trial had logged is no result, also while it is tried once more
+        done = [trial for trial in self.store.trials if trial.state in ("finished", "terminated")]
+        values = [trial.metrics[goal.name] for trial in done if goal and goal.name in trial.metrics]
         if goal and any(goal.is_reached(value) for value in values):
             return None
         proposal = propose(self.sweep, self.store.trials, self.seed)

@@ -4,6 +4,7 @@ The keys and their meaning are W&B's (docs.wandb.ai, "Sweep configuration struct
 sweeps). Everything is either obeyed, or merely describes the sweep, or refused by name: nothing is ignored.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,8 +54,8 @@ class Goal:
         return value < than if self.minimise else value > than
 
     def is_reached(self, value: float) -> bool:
-        """Whether a value reaches the target."""
-        return self.target is not None and not self.is_better(self.target, value)
+        """Whether a value reaches the target; NaN and infinity, what a run that came to grief leaves, never do."""
+        return self.target is not None and math.isfinite(value) and not self.is_better(self.target, value)
 
 
 @dataclass(frozen=True)

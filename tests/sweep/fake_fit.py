@@ -18,7 +18,7 @@ parser.add_argument("--seed_everything", type=int, default=0)
 parser.add_argument("--steps", type=int, default=3)
 parser.add_argument("--seconds", type=float, default=0.0, help="for each step")
 parser.add_argument("--stopped_status", type=int, default=143)
-parser.add_argument("--breaks", default="never", choices=("never", "once", "always"))
+parser.add_argument("--breaks", default="never", choices=("never", "once", "always", "late"))
 parser.add_argument("--runs", type=Path, required=True)
 parser.add_argument("--experiment", required=True)
 parser.add_argument("--ckpt_path", choices=("last",))
@@ -63,4 +63,7 @@ while step < options.steps:
     partial = run / "checkpoints" / f".{os.getpid()}"
     partial.write_text(str(step))
     partial.replace(run / "checkpoints" / "last.ckpt")
+if options.breaks == "late":  # with everything logged
+    print("error: a planted crash", file=sys.stderr)
+    sys.exit(2)
 (run / "finished.json").write_text(json.dumps({"step": step}))

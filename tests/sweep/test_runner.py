@@ -167,6 +167,13 @@ def test_no_more_trials_are_started_once_the_target_is_reached(tmp_path: Path) -
     assert [trial.settings["x"] for trial in trials] == [9.0, 3.0]
 
 
+def test_a_broken_trial_reaches_no_target(tmp_path: Path) -> None:
+    parameters = {"breaks": {"values": ["late", "never", "once"]}, "x": {"value": 3.0}}
+    trials = run(tmp_path, parameters, parallel=1, metric={**METRIC, "target": 0.4})
+    assert trials[0].metrics["validation/score"] < 0.4
+    assert [trial.state for trial in trials] == ["broken", "finished"]
+
+
 def test_a_metric_that_no_run_logs_is_told_after_the_first_trial(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         run(tmp_path, {"x": {"values": [1.0, 2.0, 3.0]}}, parallel=1, metric={"name": "validation/scor"})

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,8 @@ def test_distributions_have_the_quantiles_of_wandb(content: dict, expected: list
 def test_a_target_is_reached_from_the_good_side() -> None:
     assert Goal("error", True, 0.1).is_reached(0.1) and not Goal("error", True, 0.1).is_reached(0.11)
     assert Goal("nmi", False, 0.9).is_reached(0.95) and not Goal("nmi", False, None).is_reached(1.0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_only_a_finite_value_reaches_a_target(value: float) -> None:
+    assert not Goal("error", True, 0.1).is_reached(value) and not Goal("nmi", False, 0.9).is_reached(value)

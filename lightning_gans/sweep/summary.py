@@ -99,6 +99,8 @@ def verdict(settings: Sequence[Setting], goal: Goal) -> str:
         return said
     deviation = best.deviation(goal.name) or 0.0
     said += f" (sd over {count} seeds; standard error {deviation / math.sqrt(count):.2g})"
+    if len(order) == 1:
+        return said
     apart = [_told_apart(best, other, goal.name) for other in order[1:]]
     as_good = [other for other, told in zip(order[1:], apart, strict=True) if not told]
     if not as_good:

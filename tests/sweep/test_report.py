@@ -67,6 +67,16 @@ def test_settings_are_told_apart_only_where_their_seeds_allow_it(tmp_path: Path)
     assert "one seed: how much of it is luck is not known" in verdict(settings_of(single), goal)
 
 
+def test_the_only_setting_is_not_better_than_others(tmp_path: Path) -> None:
+    from lightning_gans.sweep.results import read_results
+
+    alone = verdict(settings_of(read_results(str(folder_of(tmp_path / "s", {0.1: [0.5, 0.51, 0.49]})))), Goal(ERROR))
+    assert "sd over 3 seeds" in alone and "every other" not in alone
+    folder = folder_of(tmp_path / "t", {0.1: [0.5, 0.51, 0.49], 1.0: [math.nan, math.nan]})
+    without_values = verdict(settings_of(read_results(str(folder))), Goal(ERROR))
+    assert "sd over 3 seeds" in without_values and "every other" not in without_values
+
+
 def test_terminated_and_broken_trials_are_counted_and_in_no_mean(tmp_path: Path, capsys) -> None:
     folder = folder_of(tmp_path / "s", {0.1: [0.5, 0.4]})
     store = Store(folder)

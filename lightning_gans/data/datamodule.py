@@ -112,6 +112,14 @@ class SplitDataModule(LightningDataModule, ABC, Generic[AnySplit]):
                 "overfit_batches replaces the samplers, which these data do not allow; use "
                 "limit_train_batches and limit_val_batches instead."
             )
+        # a Trainer keeps this to itself
+        connector = getattr(self.trainer, "_accelerator_connector", None)
+        if self._world_size > 1 and getattr(connector, "use_distributed_sampler", False):
+            raise InputError(
+                f"use_distributed_sampler shares out once more what the samplers of these data already share out "
+                f"between the {self._world_size} processes, so part of the data would never be seen; set "
+                "trainer.use_distributed_sampler=False."
+            )
 
     def train_dataloader(self) -> Loader:
         """Give the training samples in shuffled rounds, on the training device."""
@@ -152,6 +160,11 @@ class SplitDataModule(LightningDataModule, ABC, Generic[AnySplit]):
 
     def _evaluation_loader(self, name: SplitName) -> Loader:
         split = self.split(name)
+        if 0 < len(split) < self._world_size:
+            raise InputError(
+                f"The {name} split has {len(split)} samples, too few for {self._world_size} processes, of which each "
+                "needs one; enlarge the split or start fewer processes (trainer.devices, trainer.num_nodes)."
+            )
         sampler = EvaluationSampler(len(split), self.evaluation_batch_size, self._rank, self._world_size)
         return _loader(split, sampler)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 from lightning_gans.errors import InputError
 
@@ -139,6 +140,32 @@ def test_an_epoch_cannot_be_continued_in_another_order(tmp_path, change, words):
 def test_overfit_batches_is_refused(tmp_path):
     with pytest.raises(InputError, match="limit_train_batches"):
         trainer(tmp_path, overfit_batches=1).fit(Witness(), NumberedImages(batch_size=4))
+
+
+def test_samplers_that_lightning_would_put_over_ours_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "world_size", 2)
+    with pytest.raises(InputError, match=r"set trainer.use_distributed_sampler=False"):
+        data_of(trainer(tmp_path, use_distributed_sampler=True)).setup("fit")
+    data_of(trainer(tmp_path)).setup("fit")
+    monkeypatch.setattr(Trainer, "world_size", 1)
+    data_of(trainer(tmp_path, use_distributed_sampler=True)).setup("fit")
+
+
+def test_a_split_with_less_than_a_sample_for_each_process_is_refused(tmp_path, monkeypatch):
+    data = data_of(trainer(tmp_path))
+    monkeypatch.setattr(Trainer, "world_size", 8)
+    with pytest.raises(InputError, match=r"The validation split has 7 samples, too few for 8 processes"):
+        data.val_dataloader()
+    with pytest.raises(InputError, match=r"The test split has 5 samples, too few for 8 processes"):
+        data.test_dataloader()
+    monkeypatch.setattr(Trainer, "world_size", 5)
+    assert len(data.test_dataloader()) == 1
+
+
+def data_of(owner: Trainer) -> NumberedImages:
+    data = NumberedImages(batch_size=4)
+    data.trainer = owner
+    return data
 
 
 def test_batch_size_must_be_positive():

@@ -70,7 +70,7 @@ class Killed(BaseException):
 
 
 def trainer(path: Path, *callbacks: Callback, **options: object) -> Trainer:
-    defaults: dict[str, object] = {"limit_val_batches": 0, "max_epochs": 3}
+    defaults: dict[str, object] = {"limit_val_batches": 0, "max_epochs": 3, "use_distributed_sampler": False}
     return Trainer(
         accelerator="cpu",
         default_root_dir=path,
@@ -78,7 +78,6 @@ def trainer(path: Path, *callbacks: Callback, **options: object) -> Trainer:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        use_distributed_sampler=False,
         callbacks=list(callbacks),
         **(defaults | options),
     )

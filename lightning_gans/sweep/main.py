@@ -1,6 +1,7 @@
 """``sweep`` and ``sweep report``: the command line of sweeps."""
 
 import dataclasses
+import shlex
 import sys
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def main(args: list[str]) -> int:
     if not check_parameters(sweep):
         _say("the command does not run `lightning_gans fit`, so its parameters cannot be checked before it starts")
     runner = Runner(sweep, folder, options.parallel, options.seed)
-    again = f"python -m lightning_gans sweep {' '.join(args)}"
+    again = f"python -m lightning_gans sweep {shlex.join(args)}"
     _say(f"sweeping in {folder}; it can be stopped and run again")
     try:
         trials = runner.run()
@@ -75,7 +76,8 @@ def _conclude(sweep: Sweep, trials: list[Trial], folder: Path) -> int:
     for trial in broken:
         _say(f"trial {trial.number} broke twice: {trial.why} (see {folder / 'trials' / trial.name / 'output.log'})")
     done = [trial for trial in trials if trial.state in ("finished", "terminated")]
-    print(f"{len(done)} of {len(trials)} trials done; read them with: python -m lightning_gans sweep report {folder}")
+    report = f"python -m lightning_gans sweep report {shlex.quote(str(folder))}"
+    print(f"{len(done)} of {len(trials)} trials done; read them with: {report}")
     return 1 if broken else 0
 
 

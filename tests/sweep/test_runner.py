@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import signal
 import sys
 import time
@@ -165,6 +166,22 @@ def test_hyperband_terminates_the_losers(tmp_path: Path) -> None:
 def test_no_more_trials_are_started_once_the_target_is_reached(tmp_path: Path) -> None:
     trials = run(tmp_path, {"x": {"values": [9.0, 3.0, 4.0]}}, parallel=1, metric={**METRIC, "target": 0.4})
     assert [trial.settings["x"] for trial in trials] == [9.0, 3.0]
+
+
+def test_the_commands_to_go_on_with_can_be_pasted(tmp_path: Path, capsys, monkeypatch) -> None:
+    file, folder = tmp_path / "my sweep.yaml", tmp_path / "my results"
+    file.write_text(yaml.safe_dump(content({"x": {"value": 3.0}})))
+    assert main(["sweep", str(file), "--folder", str(folder)]) == 0
+    line = capsys.readouterr().out.splitlines()[-1].partition("read them with: ")[2]
+    assert shlex.split(line) == ["python", "-m", "lightning_gans", "sweep", "report", str(folder)]
+
+    def stopped(self: Runner) -> list[Trial]:
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(Runner, "run", stopped)
+    assert main(["sweep", str(file), "--folder", str(folder)]) == 128 + signal.SIGTERM
+    line = capsys.readouterr().err.splitlines()[-1].partition("Go on with: ")[2]
+    assert shlex.split(line) == ["python", "-m", "lightning_gans", "sweep", str(file), "--folder", str(folder)]
 
 
 def test_a_broken_trial_reaches_no_target(tmp_path: Path) -> None:

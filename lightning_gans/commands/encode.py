@@ -1,6 +1,5 @@
 """``encode``: the codes of images, with the parameters of Q's posterior."""
 
-import contextlib
 import csv
 import json
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor
 from lightning_gans.checkpoint import configuration, load_data, read_checkpoint
 from lightning_gans.commands.options import CommandParser, load, out_path
 from lightning_gans.data import ImageDataModule
-from lightning_gans.data.image_files import find_images, read_image
+from lightning_gans.data.image_files import find_images, read_image, read_upright
 from lightning_gans.data.preprocessing import Preprocessing, Unreadable
 from lightning_gans.errors import InputError
 from lightning_gans.files import atomic_path
@@ -76,15 +75,11 @@ def preprocessing_of(checkpoint: Path) -> Preprocessing | None:
 
 def read(file: Path, shape: tuple[int, ...], preprocessing: Preprocessing | None) -> Tensor:
     """An image as the model's own data are read; one of the model's size, as samples are, just as it is."""
-    from PIL import Image
-
-    if preprocessing is not None:
-        with contextlib.suppress(OSError), Image.open(file) as image:
-            if image.size != (shape[2], shape[1]):
-                try:
-                    return torch.from_numpy(preprocessing(file.read_bytes()))
-                except Unreadable as error:
-                    raise InputError(f"{file} cannot be encoded: {error}") from error
+    if preprocessing is not None and read_upright(file).size != (shape[2], shape[1]):
+        try:
+            return torch.from_numpy(preprocessing(file.read_bytes()))
+        except Unreadable as error:
+            raise InputError(f"{file} cannot be encoded: {error}") from error
     return read_image(file, shape)  # type: ignore[arg-type]
 
 

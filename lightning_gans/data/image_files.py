@@ -27,7 +27,9 @@ def find_images(paths: list[Path]) -> list[Path]:
         if path.is_file():
             files.append(path)
             continue
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        found = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        # hidden ones, as the shadows that a Mac adds ("._a.png"), are no images for training either
+        inside = sorted(f for f in found if not any(part.startswith(".") for part in f.relative_to(path).parts))
         if not inside:
             raise InputError(f"the folder {path} has no images ({', '.join(sorted(SUFFIXES))})")
         files += inside
@@ -46,14 +48,10 @@ def read_image(file: Path, shape: tuple[int, int, int], resize: bool = True) -> 
         InputError: If it cannot be read as an image, or has another size that shall not be changed.
     """
     import numpy
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     channels, height, width = shape
-    try:
-        with Image.open(file) as opened:
-            image = opaque(opened).convert("L" if channels == 1 else "RGB")
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{file} cannot be read as an image; remove it or repair it") from error
+    image = opaque(read_upright(file)).convert("L" if channels == 1 else "RGB")
     if image.size != (width, height):
         if not resize:
             raise InputError(
@@ -62,6 +60,24 @@ def read_image(file: Path, shape: tuple[int, int, int], resize: bool = True) -> 
             )
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     return torch.from_numpy(numpy.array(image)).view(height, width, channels).permute(2, 0, 1).contiguous()
+
+
+def read_upright(file: Path) -> "Image.Image":
+    """The picture in a file as a camera's owner sees it, and as training does.
+
+    Raises:
+        InputError: If it cannot be read as an image.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file) as opened:
+            return ImageOps.exif_transpose(opened)
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise InputError(f"{file} has more than {limit} pixels, too many to be read; make it smaller") from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"{file} cannot be read as an image; remove it or repair it") from error
 
 
 def read_folder(folder: Path, shape: tuple[int, int, int]) -> Tensor:

@@ -26,6 +26,8 @@ _TYPED = re.compile(r"NestedArg\(key='([^']*)'")
 _BUILT_LATER = re.compile(
     r"^([ -]*)Type collections\.abc\.Callable.* callable class: ((?:.|\n)*?)\. Got value: (Namespace\(.*)$", re.M
 )
+# what such a class lacks is told without its name, which is in the value that was given
+_LACKING = re.compile(r"Type collections\.abc\.Callable.* callable class: (the following arguments are required: .+)")
 
 
 @dataclass
@@ -118,6 +120,9 @@ def _leaves(node: Node, context: Complaint) -> Iterator[Complaint]:
     elif owner := re.fullmatch(r"Problem with given class_path '(.+)':", node.text):
         listed = bool(context.base) and not context.given.startswith(("{", "Namespace("))
         context = replace(context, owner=owner[1], depth=len(context.path), listed=listed)
+    elif lacking := _LACKING.match(node.text):
+        name = re.search(r"class_path='([^']+)'", context.given)
+        yield replace(context, what=lacking[1], owner=name[1] if name else "?", depth=len(context.path))
     elif not node.below:
         yield replace(context, what=node.text)
     for below in node.below:

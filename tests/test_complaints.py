@@ -130,6 +130,14 @@ REQUIRED = {
         ["--model.generator", "FullyConnectedGenerator"],
         "required but not given: sample_shape, hidden of FullyConnectedGenerator in model.generator",
     ),
+    "a class to be built later without what it requires": (
+        ["--model.generator_schedule", "torch.optim.lr_scheduler.CosineAnnealingLR"],
+        "required but not given: T_max of CosineAnnealingLR in model.generator_schedule",
+    ),
+    "a class to be built later with another of its arguments": (
+        ["--model.generator_schedule", "StepLR", "--model.generator_schedule.gamma", "0.5"],
+        "required but not given: step_size of StepLR in model.generator_schedule",
+    ),
     "a class of a list without what it requires": (
         ["--trainer.callbacks", '[{"class_path": "EarlyStopping"}]'],
         "required but not given: monitor of EarlyStopping in trainer.callbacks",

@@ -471,3 +471,11 @@ def test_edges_that_do_not_rise_are_refused(edges) -> None:
     density = gaussian(0.0, 1.0).log_density
     with pytest.raises(InputError, match="rise"):
         divergence_by_panels(GENERATORS["kl"], density, density, torch.tensor(edges))
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 5, 32])
+def test_the_nodes_of_a_panel_are_gauss_and_legendres(nodes: int) -> None:
+    places, weights = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(nodes))
+    found = densities._gauss_legendre(nodes)
+    torch.testing.assert_close(found[0], places, rtol=0, atol=1e-14)
+    torch.testing.assert_close(found[1], weights, rtol=1e-12, atol=0)

@@ -190,36 +190,38 @@ def test_predict_writes_the_codes_of_the_test_images(own_copy, monkeypatch):
     assert (folder / "predictions.csv").read_text() == written
 
 
-def test_print_config_shows_overrides_and_resolved_interpolation(tmp_path):
+def test_print_config_shows_overrides_and_resolved_interpolation(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("data: {init_args: {batch_size: '${model.init_args.latent.noise.dim}'}}\n")
-    done = call("fit", "--config", TINY, "--config", overlay, "--model.latent.noise.dim", 9, "--print_config")
-    assert done.returncode == 0, done.stderr
-    config = yaml.safe_load(done.stdout)
+    args = ["fit", "--config", str(TINY), "--config", str(overlay), "--model.latent.noise.dim", "9"]
+    with pytest.raises(SystemExit) as ended:
+        main([*args, "--print_config"])
+    assert not ended.value.code
+    config = yaml.safe_load(capsys.readouterr().out)
     assert config["model"]["init_args"]["latent"]["noise"]["dim"] == 9
-    run = call(
-        "fit", "--config", TINY, "--config", overlay, "--model.latent.noise.dim", 9, "--runs", tmp_path / "runs",
-        "--trainer.max_steps", 1, "--trainer.limit_val_batches", 0,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
+    quick = ["--runs", str(tmp_path / "runs"), "--trainer.max_steps", "1", "--trainer.limit_val_batches", "0"]
+    assert main([*args, *quick]) == 0
     saved = yaml.safe_load((tmp_path / "runs" / "tiny" / "version_0" / "config.yaml").read_text())
     assert saved["data"]["init_args"]["batch_size"] == 9
 
 
-def test_help_documents_arguments_of_a_model():
-    done = call("fit", "--model.help", "InfoGAN")
-    assert done.returncode == 0
-    assert "recognition_trained_with" in done.stdout and "Whose optimizer trains" in done.stdout
+def test_help_documents_arguments_of_a_model(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "--model.help", "InfoGAN"])
+    assert not ended.value.code
+    told = capsys.readouterr().out
+    assert "recognition_trained_with" in told and "Whose optimizer trains" in told
     top = call("--help")
     assert top.returncode == 0
     assert all(word in top.stdout for word in ("fit", "test", "sample", "traverse", "encode"))
 
 
-def test_two_runs_with_one_seed_give_identical_weights_and_two_seeds_do_not(trained, tmp_path):
+def test_two_runs_with_one_seed_give_identical_weights_and_two_seeds_do_not(trained, tmp_path, monkeypatch):
     again = call("fit", "--config", TINY, "--runs", tmp_path)
     assert again.returncode == 0, again.stderr
-    other = call("fit", "--config", TINY, "--runs", tmp_path, "--seed_everything", 1)
-    assert other.returncode == 0, other.stderr
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
+    assert main(["fit", "--config", str(TINY), "--runs", str(tmp_path), "--seed_everything", "1"]) == 0
     first, second, third = (
         torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
         for folder in (trained[0], tmp_path / "tiny" / "version_0", tmp_path / "tiny" / "version_1")

@@ -342,7 +342,10 @@ def plot(table: dict, path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), dpi=100, layout="constrained")
     axes = figure.subplots()
     width = 0.8 / max(1, len(table))
-    for index, (method, row) in enumerate(table.items()):
+    of_several = ("vanilla", "best_of", "ensemble", "boosted")
+    methods = sorted(table, key=lambda method: (*[not method.startswith(kind) for kind in of_several], len(method)))
+    for index, method in enumerate(methods):
+        row = table[method]
         x = [place + (index - (len(table) - 1) / 2) * width for place in range(len(MODES))]
         medians = [cell["median"] for cell in row.values()]
         below = [cell["median"] - cell["5%"] for cell in row.values()]
@@ -352,7 +355,7 @@ def plot(table: dict, path: Path) -> None:
     axes.set_xticks(range(len(MODES)), [f"k = {k}" for k in MODES])
     axes.set_ylabel("coverage C: median, 5 to 95 %")
     axes.set_ylim(0, 1.05)
-    axes.legend(fontsize=8, ncols=3, loc="lower left")
+    axes.legend(fontsize=8, ncols=len(table), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary)
 

@@ -1,5 +1,6 @@
 """Tables of which modes are reached."""
 
+import statistics
 from typing import Any
 
 from tables.records import over_seeds, read
@@ -13,6 +14,9 @@ METHODS = {
     "boosted_3": "AdaGAN, T = 3",
     "boosted_10": "AdaGAN, T = 10",
 }
+
+CHOSEN_ON = 10
+"""AdaGAN's settings were chosen by the first seeds' coverage: the others' is no choice."""
 
 PACGAN = {
     ("ring", 1): "6.3 ± 0.5, 0.98, 0.45",
@@ -89,7 +93,9 @@ def adagan() -> list[str]:
     assert record is not None
     rows = [_row(label, record["coverage"][method]) for method, label in METHODS.items()]
     floor = " | ".join(f"{value:.3f}" for value in record["floor"].values())
-    return [*_header(record), *rows, f"| exact samples | {floor} |"]
+    unseen = [statistics.median(cell["seeds"][CHOSEN_ON:]) for cell in record["coverage"]["boosted_10"].values()]
+    others = f"| AdaGAN, T = 10, the seeds that chose nothing | {' | '.join(f'{median:.3f}' for median in unseen)} |"
+    return [*_header(record), *rows, others, f"| exact samples | {floor} |"]
 
 
 def adagan_on_data() -> list[str]:

@@ -85,8 +85,7 @@ class FGAN(Adversarial):
         """-F: the critic makes the lower bound on the divergence as tight as it can."""
         real_outputs, fake_outputs = bound_gradient(
             GRADIENT_LIMIT,
-            self.discriminator(self.shown(real, "real")),
-            self.discriminator(self.shown(self.fake(latent), "fake")),
+            *self.discriminator.of_each(self.shown(real, "real"), self.shown(self.fake(latent), "fake")),
         )
         bound = self.divergence.variational_lower_bound(real_outputs, fake_outputs)
         self.record("loss/discriminator", -bound)

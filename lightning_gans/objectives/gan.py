@@ -45,8 +45,9 @@ class GAN(Adversarial):
 
     def discriminator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """Minus the value: -(E[log D(x)] + E[log(1 - D(G(z)))]), real labels smoothed if asked for."""
-        real_logits = self.discriminator(self.shown(real, "real"))
-        fake_logits = self.discriminator(self.shown(self.fake(latent), "fake"))
+        real_logits, fake_logits = self.discriminator.of_each(
+            self.shown(real, "real"), self.shown(self.fake(latent), "fake")
+        )
         loss = gan_losses.discriminator(real_logits, fake_logits, self.real_label)
         self.record("loss/discriminator", loss)
         # the bound wants the value itself, which smoothing changes

@@ -64,7 +64,7 @@ class InfoGAN(Adversarial):
     def discriminator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """-V(D, G), and - sum λ L_I where the discriminator's optimizer trains Q."""
         real, fake = self.shown(real, "real"), self.shown(self.fake(latent), "fake")
-        real_features, fake_features = self.discriminator.trunk(real), self.discriminator.trunk(fake)
+        real_features, fake_features = self.discriminator.features_of_each(real, fake)
         loss = gan_losses.discriminator(
             self.discriminator.logit(real_features), self.discriminator.logit(fake_features)
         )

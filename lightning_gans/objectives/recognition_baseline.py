@@ -29,7 +29,7 @@ class RecognitionBaseline(InfoGAN):
     def discriminator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """-V(D, G), and Q's own loss on features through which no gradient flows."""
         real, fake = self.shown(real, "real"), self.shown(self.fake(latent), "fake")
-        real_features, fake_features = self.discriminator.trunk(real), self.discriminator.trunk(fake)
+        real_features, fake_features = self.discriminator.features_of_each(real, fake)
         information = self.information(fake, fake_features.detach(), latent)
         loss = gan_losses.discriminator(
             self.discriminator.logit(real_features), self.discriminator.logit(fake_features)

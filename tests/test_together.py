@@ -121,3 +121,6 @@ def test_a_discriminator_with_an_output_of_its_own_keeps_it() -> None:
     network = Doubled([2], hidden=[4])
     given = batches(network, 3, 2)
     torch.testing.assert_close(network.of_each(*given), tuple(network(batch) for batch in given))
+    plain = FullyConnectedDiscriminator([2], hidden=[4])
+    plain.forward = len  # type: ignore[method-assign,assignment]
+    assert plain.of_each(*given) == (3, 2)

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from torch import Tensor, nn
 
 from lightning_gans.images import Range, to_float, to_uint8
-from lightning_gans.networks.together import together
+from lightning_gans.networks.together import is_plain, together
 from lightning_gans.precision import full_precision
 
 
@@ -78,7 +78,7 @@ class Discriminator(nn.Module):
 
     def of_each(self, *batches: Tensor) -> tuple[Tensor, ...]:
         """The outputs for several batches, to rounding as if on each by itself; see `together`."""
-        own = type(self).forward is Discriminator.forward and type(self).logit is Discriminator.logit
-        if not own:
+        usual = type(self).forward is Discriminator.forward and type(self).logit is Discriminator.logit
+        if not (usual and is_plain(self)):
             return together([self], batches)
         return tuple(full_precision(output.squeeze(1)) for output in together([self.trunk, self.head], batches))

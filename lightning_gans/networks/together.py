@@ -34,7 +34,7 @@ def together(networks: Sequence[nn.Module], batches: Sequence[Tensor]) -> tuple[
     apart: Sequence[Tensor] | None = batches
     joined, lengths = batches[0], [len(batch) for batch in batches]
     for layer in _layers(networks):
-        plain = _is_plain(layer)
+        plain = is_plain(layer)
         if apart is not None and plain and type(layer) in _HEAVY | _HEAVY_TRANSPOSED:
             joined, lengths, apart = torch.cat(list(apart)), [len(part) for part in apart], None
         elif apart is None and not (plain and type(layer) in _HEAVY | _HEAVY_TRANSPOSED | _LIGHT):
@@ -49,13 +49,13 @@ def together(networks: Sequence[nn.Module], batches: Sequence[Tensor]) -> tuple[
 def _layers(networks: Sequence[nn.Module]) -> Iterator[nn.Module]:
     """Their layers in order, those of plain sequences one by one."""
     for network in networks:
-        if type(network) is nn.Sequential and _is_plain(network):
+        if type(network) is nn.Sequential and is_plain(network):
             yield from _layers(list(network))
         else:
             yield network
 
 
-def _is_plain(layer: nn.Module) -> bool:
-    """Whether calling it is doing what its class says: no hooks, no other forward, as a compiled one is."""
+def is_plain(layer: nn.Module) -> bool:
+    """Whether calling a module is doing what its class says: no hooks, no other forward, as a compiled one is."""
     hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
     return not any(hooks) and "forward" not in vars(layer)

@@ -34,8 +34,9 @@ from lightning_gans import __version__
 from lightning_gans.data import Mixture
 from lightning_gans.files import atomic_path
 from lightning_gans.functional import f_divergences
-from lightning_gans.functional.densities import GaussianMixture, divergence_by_quadrature
 from lightning_gans.functional.f_divergences import FDivergence
+from lightning_gans.functional.mixtures import GaussianMixture
+from lightning_gans.functional.quadrature import divergence_by_quadrature
 from lightning_gans.latent import LatentSpec, Noise
 from lightning_gans.networks import AffineGenerator, FullyConnectedDiscriminator
 from lightning_gans.objectives import FGAN, GradientPenalty, Updates

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_gans.data import Mixture
 from lightning_gans.files import atomic_path
-from lightning_gans.functional.densities import KernelDensity
+from lightning_gans.functional.kernel_density import KernelDensity
 from lightning_gans.latent import LatentSpec, Noise
 from lightning_gans.networks import (
     EnergyNetwork,

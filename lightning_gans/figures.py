@@ -63,7 +63,9 @@ def line_figure(reading: Reading, samples: Tensor, title: str) -> Image.Image:
     x = reading.places[:, 0].numpy()
     p, q = reading.log_p.exp().numpy(), reading.log_q.exp().numpy()
     low, high = float(x[0]), float(x[-1])
-    densities.hist(samples[:, 0].numpy(), bins=100, range=(low, high), density=True, color=MODEL, alpha=0.25)
+    seen = samples[(samples[:, 0] >= low) & (samples[:, 0] <= high), 0]
+    if len(seen):  # of no points there is no histogram
+        densities.hist(seen.numpy(), bins=100, range=(low, high), density=True, color=MODEL, alpha=0.25)
     densities.plot(x, p, color=DATA, label="P, the data")
     densities.plot(x, q, color=MODEL, label="Q, the generator" + ("" if reading.q_known else " (kernel estimate)"))
     densities.set_ylim(0, 1.3 * float(p.max()))

@@ -17,14 +17,9 @@ from lightning_gans.data import MixtureDataModule
 from lightning_gans.errors import InputError
 from lightning_gans.figures import Reading, line_figure, plane_figure
 from lightning_gans.functional import f_divergences
-from lightning_gans.functional.densities import (
-    GaussianMixture,
-    KernelDensity,
-    divergence_by_panels,
-    kernel_log_densities,
-    panel_edges,
-    reference_bandwidth,
-)
+from lightning_gans.functional.kernel_density import KernelDensity, kernel_log_densities, reference_bandwidth
+from lightning_gans.functional.mixtures import GaussianMixture
+from lightning_gans.functional.quadrature import divergence_by_panels, panel_edges
 from lightning_gans.metrics import ModeCoverage, ProtocolValue, mass_coverage
 from lightning_gans.metrics.coverage import HELD_OUT, KERNELS, REAL
 from lightning_gans.networks import AffineGenerator

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_gans.data.points import PointDataModule
-from lightning_gans.functional.densities import GaussianMixture, grid, ring
+from lightning_gans.functional.mixtures import GaussianMixture, grid, ring
 
 
 class MixtureDataModule(PointDataModule):

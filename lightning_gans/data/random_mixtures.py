@@ -6,7 +6,7 @@ import numpy
 
 from lightning_gans.data.mixtures import MixtureDataModule
 from lightning_gans.errors import InputError
-from lightning_gans.functional.densities import GaussianMixture
+from lightning_gans.functional.mixtures import GaussianMixture
 
 _NARROWER = {1: 3.0, 2: 3.0, 3: 8.0, 4: 20.0, 5: 10.0}
 

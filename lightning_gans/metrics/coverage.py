@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_gans.errors import InputError
-from lightning_gans.functional.densities import kernel_log_densities
+from lightning_gans.functional.kernel_density import kernel_log_densities
 
 KERNELS, HELD_OUT, REAL = 1000, 500, 500
 """Points of the published protocol: generated ones that carry kernels, more of them for the bandwidth, real ones."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from lightning_gans.errors import InputError
-from lightning_gans.functional.densities import GaussianMixture
+from lightning_gans.functional.mixtures import GaussianMixture
 
 
 class CoveredModes(NamedTuple):

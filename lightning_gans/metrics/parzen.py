@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from lightning_gans.errors import InputError
-from lightning_gans.functional.densities import kernel_log_densities
+from lightning_gans.functional.kernel_density import kernel_log_densities
 
 BANDWIDTHS = tuple(10 ** (-1 + i / 9) for i in range(10))
 """Goodfellow et al.'s grid, logspace(-1, 0, 10); that of f-GAN is not published."""

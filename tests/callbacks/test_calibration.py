@@ -10,7 +10,7 @@ from torch.optim import SGD
 from lightning_gans.callbacks import Calibration
 from lightning_gans.data import Mixture
 from lightning_gans.errors import InputError
-from lightning_gans.functional.densities import GaussianMixture
+from lightning_gans.functional.mixtures import GaussianMixture
 from lightning_gans.latent import LatentSpec, Noise
 from lightning_gans.metrics import read_scores
 from lightning_gans.networks import AffineGenerator, Discriminator

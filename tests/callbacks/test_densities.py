@@ -24,8 +24,9 @@ from lightning_gans.data import ImageDataModule, ImageSplit, Mixture, PointDataM
 from lightning_gans.errors import InputError, NonFiniteLoss
 from lightning_gans.figures import line_figure, plane_figure
 from lightning_gans.functional import f_divergences
-from lightning_gans.functional.densities import GaussianMixture, divergence_by_quadrature, f_gan_mixture
 from lightning_gans.functional.f_divergences import FDivergence
+from lightning_gans.functional.mixtures import GaussianMixture, f_gan_mixture
+from lightning_gans.functional.quadrature import divergence_by_quadrature
 from lightning_gans.latent import Code, LatentSpec, Noise
 from lightning_gans.metrics import read_scores
 from lightning_gans.networks import (
@@ -439,6 +440,7 @@ def test_frames_are_in_the_order_of_their_steps_beyond_a_million(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("name", "model"), [("neyman", (1e4, 1.0)), ("kl", (0.0, 1e-4))])
+@pytest.mark.filterwarnings("error:invalid value encountered")
 def test_a_generator_out_of_the_picture_can_be_drawn(name: str, model: tuple[float, float]) -> None:
     module = on_line(partial(FGAN, divergence=name), lambda x: 100 * x, model)
     points = module.generate(module.latent.sample(100, torch.Generator().manual_seed(0)))

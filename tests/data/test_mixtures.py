@@ -10,7 +10,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_gans.data import Grid, Mixture, PointDataModule, PointSplit, Ring
 from lightning_gans.errors import InputError
-from lightning_gans.functional.densities import f_gan_mixture, grid, ring
+from lightning_gans.functional.mixtures import f_gan_mixture, grid, ring
 
 from .toy import Killed, SaveAt, Witness, trainer
 

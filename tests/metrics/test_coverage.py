@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lightning_gans.errors import InputError
-from lightning_gans.functional.densities import GaussianMixture
+from lightning_gans.functional.mixtures import GaussianMixture
 from lightning_gans.metrics import mass_coverage
 
 TWO = GaussianMixture([0.5, 0.5], [[-5.0, 0.0], [5.0, 0.0]], [1.0, 1.0])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lightning_gans.errors import InputError
-from lightning_gans.functional.densities import GaussianMixture, grid, ring
+from lightning_gans.functional.mixtures import GaussianMixture, grid, ring
 from lightning_gans.metrics.modes import CoveredModes, ModeCoverage
 
 

@@ -9,7 +9,7 @@ from sklearn.neighbors import KernelDensity
 from torch import Tensor
 
 from lightning_gans.errors import InputError
-from lightning_gans.functional.densities import kernel_log_densities
+from lightning_gans.functional.kernel_density import kernel_log_densities
 from lightning_gans.metrics.parzen import (
     BANDWIDTHS,
     choose_bandwidth_by_cross_validation,

@@ -11,7 +11,7 @@ from lightning_gans.callbacks.densities import read
 from lightning_gans.data import Mixture
 from lightning_gans.errors import InputError
 from lightning_gans.functional import f_divergences, gan_losses
-from lightning_gans.functional.densities import divergence_by_quadrature
+from lightning_gans.functional.quadrature import divergence_by_quadrature
 from lightning_gans.latent import LatentSpec, Noise
 from lightning_gans.networks import AffineGenerator, FullyConnectedDiscriminator
 from lightning_gans.objectives import FGAN, GAN, Adversarial, Updates

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from lightning_gans.data import Mixture
 from lightning_gans.errors import InputError
 from lightning_gans.functional import f_divergences
-from lightning_gans.functional.densities import GaussianMixture, divergence_by_quadrature
+from lightning_gans.functional.mixtures import GaussianMixture
+from lightning_gans.functional.quadrature import divergence_by_quadrature
 from lightning_gans.images import to_float
 from lightning_gans.latent import LatentSpec, Noise
 from lightning_gans.networks import AffineGenerator, FullyConnectedDiscriminator

@@ -17,7 +17,8 @@ from torch.nn.utils import parameters_to_vector
 
 from lightning_gans.callbacks import RunCheckpoints
 from lightning_gans.callbacks import health as health_file
-from lightning_gans.callbacks.health import Health, discriminator_knowledge, non_finite_weights
+from lightning_gans.callbacks.health import Health
+from lightning_gans.callbacks.symptoms import discriminator_knowledge, non_finite_weights
 from lightning_gans.data import ImageDataModule, ImageSplit, Mixture
 from lightning_gans.errors import InputError, NonFiniteLoss
 from lightning_gans.latent import LatentSpec, Noise

@@ -1,28 +1,26 @@
 """How close generated images come to real ones: in training to choose a checkpoint, in `test` to report."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
-from torch import Tensor
 
-from lightning_gans.callbacks.protocol import log_by_clock, protocol_of_run, trained_steps
+from lightning_gans.callbacks.fidelity_measurement import FidelityMeasurement, ImagesOfFolder, scores_over_sets
+from lightning_gans.callbacks.protocol import log_by_clock, trained_steps
 from lightning_gans.callbacks.publish import publish
-from lightning_gans.callbacks.real_side import cache_folder, real_side
 from lightning_gans.data import ImageDataModule
 from lightning_gans.data.image_files import read_folder
 from lightning_gans.errors import InputError
 from lightning_gans.latent import Latent
-from lightning_gans.metrics import ProtocolValue, Score, append_scores, read_scores
-from lightning_gans.metrics.features import FeatureExtractor, Features, make_extractor
+from lightning_gans.metrics import ProtocolValue, Score, append_scores
+from lightning_gans.metrics.features import FeatureExtractor, make_extractor
 from lightning_gans.metrics.features.inception import cached_weights
-from lightning_gans.metrics.fidelity import MEASURES, SETTINGS, FidelityMetrics, Measure, Measured
+from lightning_gans.metrics.fidelity import MEASURES, Measure, Measured
 from lightning_gans.metrics.memorisation import Pair
-from lightning_gans.metrics.real_side import CHUNK, RealSide, content_of, order_of
-from lightning_gans.metrics.score_table import FLOOR
+from lightning_gans.metrics.real_side import order_of
 from lightning_gans.objectives import Adversarial
 from lightning_gans.objectives.game import Weights
 from lightning_gans.pictures import image_grid, save_png
@@ -94,10 +92,8 @@ class Fidelity(Callback):
         self.in_training = tuple(in_training)
         self.cache = cache
         self.against = against
-        # held here and not in the module: neither checkpoints nor DDP shall see it
-        self._network: FeatureExtractor | None = None
-        self._sides: dict[tuple[str, str], RealSide] = {}
-        self._folder_images: Tensor | None = None
+        # the network is held here and not in the module: neither checkpoints nor DDP shall see it
+        self._measurement: FidelityMeasurement | None = None
         self._floor_is_known = False
 
     # ---- when
@@ -124,16 +120,19 @@ class Fidelity(Callback):
         if stage == "fit" and self.every_n_steps is not None:
             self._require_meeting_validations(trainer)
         self._floor_is_known = False
-        if self._network is None:
-            self._network = self._make_extractor(data.sample_shape)
+        if self._measurement is None:
+            network = self._make_extractor(data.sample_shape)
+            if network is not None:
+                self._measurement = FidelityMeasurement(network, self.samples, self.pairwise_samples, self.cache)
         if self.against is not None:
-            if self._network is None:
+            if self._measurement is None:
                 raise InputError("fidelity.against needs a feature extractor; name one with --fidelity.extractor")
-            self._folder_images = read_folder(Path(self.against), data.sample_shape)
-            if len(self._folder_images) < self._network.feature_size:
+            images, size = read_folder(Path(self.against), data.sample_shape), self._measurement.network.feature_size
+            self._measurement.folder = ImagesOfFolder(images, self.against)
+            if len(images) < size:
                 rank_zero_warn(
-                    f"{self.against} has only {len(self._folder_images)} images, fewer than the "
-                    f"{self._network.feature_size} features: its Fréchet distances are mostly bias"
+                    f"{self.against} has only {len(images)} images, fewer than the {size} features: its Fréchet "
+                    "distances are mostly bias"
                 )
 
     def _require_meeting_validations(self, trainer: Trainer) -> None:
@@ -166,79 +165,84 @@ class Fidelity(Callback):
     def pauses(self, trainer: Trainer) -> bool:
         """Whether this validation of a fit leaves out what others measure; what was logged is not of now."""
         every = self.every_n_steps
-        return self._network is not None and every is not None and trainer.global_step % every != 0
+        return self._measurement is not None and every is not None and trainer.global_step % every != 0
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure on latents that are kept for choosing, and log under the game's clock."""
-        if self._network is None or not self.in_training or not isinstance(pl_module, Adversarial):
+        measurement = self._measurement
+        if measurement is None or not self.in_training or not isinstance(pl_module, Adversarial):
             return
         if trainer.sanity_checking or (trainer.state.fn == "fit" and self.pauses(trainer)):
             return
         scores: list[Score] = []
         logged: dict[str, float] = {}
         choices: tuple[Weights, ...] = ("raw",) if pl_module.average is None else ("ema", "raw")
-        metrics = self._metrics(trainer, pl_module, self._real(trainer, "train"), self.samples, self.in_training)
+        metrics = measurement.metrics(
+            trainer, pl_module, measurement.real(trainer, "train"), self.samples, self.in_training
+        )
         for weights in choices:
             metrics.reset()
-            self._generate(trainer, pl_module, [metrics], weights, "selection")
+            measurement.generate(trainer, pl_module, [metrics], weights, "selection")
             prefix = "validation/" if weights == pl_module.evaluated_weights else f"validation/{weights}/"
             found = metrics.compute()
             logged |= {prefix + measured.name: measured.value for measured in found}
-            protocol = self._protocol(trainer, pl_module, "validation") | {
+            protocol = measurement.protocol(trainer, pl_module, "validation") | {
                 "weights": weights,
                 "sample_sets": 1,
                 "noise_keys": "selection",
             }
-            scores += _scores([found], protocol, trained_steps(trainer, pl_module))
+            scores += scores_over_sets([found], protocol, trained_steps(trainer, pl_module))
         log_by_clock(pl_module, logged)
         if not self._floor_is_known:
             folder = run_folder(trainer)
-            known = folder is not None and trainer.is_global_zero and self._has_floor(folder / SCORES, found)
+            known = folder is not None and trainer.is_global_zero and measurement.has_floor(folder / SCORES, found)
             # the first rank's answer is everybody's, for all of them would measure it together
             if not trainer.strategy.broadcast(known):
-                scores += self._floor(trainer, pl_module, "validation", self.samples, self.in_training)
+                scores += measurement.floor(trainer, pl_module, "validation", self.samples, self.in_training)
             self._floor_is_known = True
         _write(trainer, scores)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure everything on fresh latents, log, and add to the scores."""
-        if self._network is None or not isinstance(pl_module, Adversarial):
+        measurement = self._measurement
+        if measurement is None or not isinstance(pl_module, Adversarial):
             return
-        scores = self._scores_of_model(trainer, pl_module)
+        scores = self._scores_of_model(trainer, pl_module, measurement)
         pl_module.log_dict({f"test/{score.metric}": score.value for score in scores}, sync_dist=True)
         sizes = {self.samples}
-        if self._folder_images is not None:
-            scores += self._scores_of_folder(trainer, pl_module, self._folder_images)
-            sizes.add(len(self._folder_images))
+        if measurement.folder is not None:
+            scores += measurement.scores_of_folder(trainer, pl_module, measurement.folder)
+            sizes.add(len(measurement.folder.images))
         for n in sorted(sizes):
-            scores += self._floor(trainer, pl_module, "test", n, MEASURES)
+            scores += measurement.floor(trainer, pl_module, "test", n, MEASURES)
         _write(trainer, scores)
 
     # ---- what
 
-    def _scores_of_model(self, trainer: Trainer, module: Adversarial) -> list[Score]:
-        train = self._metrics(trainer, module, self._real(trainer, "train"), self.samples, MEASURES)
+    def _scores_of_model(self, trainer: Trainer, module: Adversarial, measurement: FidelityMeasurement) -> list[Score]:
+        train = measurement.metrics(trainer, module, measurement.real(trainer, "train"), self.samples, MEASURES)
         suites = [train]
-        if self._folder_images is not None:
-            folder = self._real(trainer, "folder")
-            suites.append(self._metrics(trainer, module, folder, self.samples, AGAINST_A_FOLDER))
+        if measurement.folder is not None:
+            folder = measurement.real(trainer, "folder")
+            suites.append(measurement.metrics(trainer, module, folder, self.samples, AGAINST_A_FOLDER))
         found: list[list[list[Measured]]] = [[] for _ in suites]
         for number in range(self.sample_sets):
             for metrics in suites:
                 metrics.reset()
-            self._generate(trainer, module, suites, module.evaluated_weights, "report", number)
+            measurement.generate(trainer, module, suites, module.evaluated_weights, "report", number)
             for values, metrics in zip(found, suites, strict=True):
                 values.append(metrics.compute())
-        protocol = self._protocol(trainer, module, "test") | {
+        protocol = measurement.protocol(trainer, module, "test") | {
             "sample_sets": self.sample_sets,
             "noise_keys": "report 0" + (f" to {self.sample_sets - 1}" if self.sample_sets > 1 else ""),
             "selected_by": module.findings.get("selected_by"),
         }
         step = trained_steps(trainer, module)
-        scores = _scores(found[0], protocol, step)
+        scores = scores_over_sets(found[0], protocol, step)
         self._draw_closest(trainer, module, train.closest)
-        if self._folder_images is not None:
-            scores += _scores(found[1], protocol | {"split": "folder", "reference": self._name_of_folder()}, step)
+        if measurement.folder is not None:
+            of_folder = protocol | {"split": "folder", "reference": measurement.folder.name}
+            scores += scores_over_sets(found[1], of_folder, step)
         return scores
 
     @torch.no_grad()
@@ -263,137 +267,9 @@ class Fidelity(Callback):
         save_png(picture, path)
         publish(trainer, "closest_training_images", path, picture)
 
-    def _scores_of_folder(self, trainer: Trainer, module: Adversarial, images: Tensor) -> list[Score]:
-        """The folder in the generator's place."""
-        found = self._score_real(trainer, module, self._real(trainer, "folder"), len(images), MEASURES)
-        protocol = self._protocol_of_data(trainer, module) | {"split": "folder", "generated": self._name_of_folder()}
-        return _scores([found], protocol, None)
-
-    def _floor(
-        self, trainer: Trainer, module: Adversarial, split: str, n: int, measures: Collection[Measure]
-    ) -> list[Score]:
-        """Real images in the generator's place: what a perfect generator would score."""
-        real = self._real(trainer, split)
-        n = min(n, real.moments.n)
-        protocol = self._protocol_of_data(trainer, module) | {"split": "floor", "generated": f"{n} {split} images"}
-        found = self._score_real(trainer, module, real, n, [name for name in measures if name != "memorisation"])
-        return [Score(FLOOR + score.metric, score.value, score.protocol) for score in _scores([found], protocol, None)]
-
-    def _has_floor(self, file: Path, found: list[Measured]) -> bool:
-        """Whether an earlier session of this run has measured the floor of all that was found in this validation."""
-        assert self._network is not None
-        before = "_" + self._network.name
-        known = {
-            score.metric.removeprefix(FLOOR).partition(before)[0]
-            for score in (read_scores(file) if file.is_file() else [])
-            if score.metric.startswith(FLOOR)
-            and "validation" in str(score.protocol["generated"])
-            and score.protocol.get("extractor_hash") == self._network.content_hash
-        }
-        return known >= {measured.name.partition(before)[0] for measured in found}
-
-    def _score_real(
-        self, trainer: Trainer, module: Adversarial, side: RealSide, n: int, measures: Collection[Measure]
-    ) -> list[Measured]:
-        n = min(n, len(side.features))
-        metrics = self._metrics(trainer, module, self._real(trainer, "train"), n, measures)
-        mine = slice(trainer.global_rank, n, trainer.world_size)
-        logits = None if side.logits is None else side.logits[mine]
-        metrics.update(Features(side.features[mine], logits), torch.arange(n)[mine])
-        return metrics.compute()
-
-    def _metrics(
-        self, trainer: Trainer, module: Adversarial, real: RealSide, n: int, measures: Collection[Measure]
-    ) -> FidelityMetrics:
-        assert self._network is not None
-        return FidelityMetrics(
-            self._network,
-            real,
-            n,
-            measures,
-            self.pairwise_samples,
-            held_out=self._real(trainer, "test") if "memorisation" in measures else None,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-            # MPS has no float64
-            device="cpu" if module.device.type == "mps" else module.device,
-        )
-
-    @torch.no_grad()
-    def _generate(
-        self, trainer: Trainer, module: Adversarial, suites: list[FidelityMetrics], weights: Weights, *key: int | str
-    ) -> None:
-        """Show this rank's share of a sample set to metrics.
-
-        Every rank draws all latents and takes every world_size-th: the set is the same for any number of ranks.
-        """
-        assert self._network is not None
-        network = self._network.to(module.device)
-        generator = keyed_generator(module.device, module.seed, "fidelity", *key)
-        share = slice(trainer.global_rank, None, trainer.world_size)
-        latents = module.latent.sample(self.samples, generator).flat[share]
-        numbers = torch.arange(self.samples, device=module.device)[share]
-        for part, indices in zip(latents.split(CHUNK), numbers.split(CHUNK), strict=True):
-            found = network(module.generate(Latent(part, {}), CHUNK, weights))
-            for metrics in suites:
-                metrics.update(found, indices)
-
-    def _real(self, trainer: Trainer, split: str) -> RealSide:
-        """What is known of the images of a split, or of the folder."""
-        assert self._network is not None
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        images: Tensor
-        if split == "folder":
-            assert self._folder_images is not None
-            images, content = self._folder_images, content_of(self._folder_images)
-        elif split == "test":
-            images = data.split("test").images
-            content = content_of(images)
-        else:
-            images, content = data.split(split).images, data.fingerprint
-        if (split, content) not in self._sides:
-            network = self._network.to(trainer.strategy.root_device)
-            self._sides[split, content] = real_side(
-                trainer, images, content, split, network, self.samples, cache_folder(self.cache)
-            )
-        return self._sides[split, content]
-
-    # ---- how it was measured
-
-    def _protocol(self, trainer: Trainer, module: Adversarial, stage: str) -> Protocol:
-        assert self._network is not None
-        return protocol_of_run(trainer, module, stage) | {
-            "reference": "train",
-            "extractor": self._network.name,
-            "extractor_hash": self._network.content_hash,
-            "preprocessing": self._network.preprocessing,
-            "settings": SETTINGS,
-        }
-
-    def _protocol_of_data(self, trainer: Trainer, module: Adversarial) -> Protocol:
-        """What is left of a protocol where no model is involved."""
-        of_model = ("objective", "weights", "batch_norm", "seed")
-        protocol = self._protocol(trainer, module, "test")
-        return {key: value for key, value in protocol.items() if key not in of_model}
-
-    def _name_of_folder(self) -> str:
-        assert self._folder_images is not None
-        return f"{self.against} ({content_of(self._folder_images)[:16]})"
-
 
 def _makes_images(module: Any) -> bool:
     return isinstance(module, Adversarial) and module.generator.output_range is not None
-
-
-def _scores(sets: list[list[Measured]], protocol: Protocol, step: int | None) -> list[Score]:
-    """Mean and standard deviation over sample sets."""
-    scores = []
-    for repeated in zip(*sets, strict=True):
-        values = torch.tensor([measured.value for measured in repeated], dtype=torch.float64)
-        spread = float(values.std()) if len(values) > 1 else None
-        sizes: Protocol = {"n_real": repeated[0].n_real, "n_fake": repeated[0].n_fake}
-        scores.append(Score(repeated[0].name, float(values.mean()), protocol | sizes, spread, step))
-    return scores
 
 
 def _write(trainer: Trainer, scores: list[Score]) -> None:

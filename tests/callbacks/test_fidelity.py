@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from lightning_gans.callbacks import Fidelity, RunCheckpoints
+from lightning_gans.callbacks.fidelity_measurement import FidelityMeasurement
 from lightning_gans.data import ImageSplit, Mixture
 from lightning_gans.errors import InputError
 from lightning_gans.latent import LatentSpec, Noise
@@ -163,19 +164,20 @@ def test_measuring_does_not_change_the_course_of_training() -> None:
     assert all_equal(state_of(watched).values(), state_of(alone).values())
 
 
-def test_every_n_steps_is_a_choice_among_the_validations() -> None:
+def test_every_n_steps_is_a_choice_among_the_validations(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
+    generate = FidelityMeasurement.generate
 
-    class Counting(Fidelity):
-        def _generate(self, trainer, *args):  # type: ignore[no-untyped-def]
-            seen.append(trainer.global_step)
-            super()._generate(trainer, *args)
+    def counted(self, trainer, *args):  # type: ignore[no-untyped-def]
+        seen.append(trainer.global_step)
+        generate(self, trainer, *args)
 
+    monkeypatch.setattr(FidelityMeasurement, "generate", counted)
     options = {"extractor": TINY, "samples": 10, "in_training": ["fid"]}
-    fit(build(GAN), Counting(every_n_steps=4, **options), steps=8)  # type: ignore[arg-type]
+    fit(build(GAN), Fidelity(every_n_steps=4, **options), steps=8)  # type: ignore[arg-type]
     assert seen == [4, 8]
     with pytest.raises(InputError, match=r"a multiple of trainer.val_check_interval \(2\)"):
-        fit(build(GAN), Counting(every_n_steps=3, **options))  # type: ignore[arg-type]
+        fit(build(GAN), Fidelity(every_n_steps=3, **options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +211,7 @@ def test_an_extractor_that_cannot_be_had_is_refused_before_training(monkeypatch:
 def test_other_data_than_images_are_left_alone() -> None:
     callback = fidelity()
     trainer = play(build(GAN), 2, callbacks=[callback])  # loaders without a data module
-    assert callback._network is None and not [name for name in trainer.callback_metrics if "fid" in name]
+    assert callback._measurement is None and not [name for name in trainer.callback_metrics if "fid" in name]
 
 
 def test_points_are_left_alone() -> None:
@@ -218,7 +220,7 @@ def test_points_are_left_alone() -> None:
     callback = Fidelity()
     data = Mixture(train_size=50, evaluation_size=10, batch_size=8)
     trainer = fit(module, callback, data=data, steps=2)
-    assert callback._network is None and not [name for name in trainer.callback_metrics if "fid" in name]
+    assert callback._measurement is None and not [name for name in trainer.callback_metrics if "fid" in name]
 
 
 # ---- in `test`

@@ -4,7 +4,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from jsonargparse import set_parsing_settings
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 import lightning_gans.data
@@ -48,10 +46,10 @@ from lightning_gans.callbacks import (
     TwoSampleTestPanel,
 )
 from lightning_gans.checkpoint import SECTIONS
+from lightning_gans.devices import processes_of
 from lightning_gans.errors import InputError, StoppedUnhealthy, cause_in_a_sentence, input_error_within
 from lightning_gans.files import atomic_path
 from lightning_gans.objectives import Adversarial, Game
-from lightning_gans.objectives.synchronised_batch_norm import PortableBatchNormSync
 from lightning_gans.outcome import (
     scores_in,
     tell_end_of_training,
@@ -66,6 +64,7 @@ from lightning_gans.runs import (
     CONFIG,
     RunLogger,
     drop_later_scores,
+    drop_repetitions,
     folder_of_checkpoint,
     lock,
     remove_if_empty,
@@ -83,7 +82,6 @@ From a configuration: fit. From a checkpoint alone (--ckpt_path): validate, pred
 Of many runs: compare ranks them by their scores, sweep searches settings, boost makes a mixture of generators.
 Each with its own --help."""
 
-PATIENCE = timedelta(minutes=10)
 # NumPy's
 LARGEST_SEED = 2**32 - 1
 
@@ -244,17 +242,7 @@ class GanCLI(LightningCLI):
             kwargs["logger"] = [own, *extra]
         else:
             kwargs["logger"] = extra or False
-        if self.subcommand == "predict" and _several_processes(settings.trainer):
-            # one process writes them all, also of what several have trained
-            devices = settings.trainer.devices
-            kwargs |= {"devices": devices[:1] if isinstance(devices, list) else 1, "num_nodes": 1, "strategy": "auto"}
-        elif settings.trainer.strategy == "auto" and _several_processes(settings.trainer):
-            # who waits this long for another process waits in vain
-            kwargs["strategy"] = DDPStrategy(timeout=PATIENCE)
-        if settings.trainer.sync_batchnorm and not _on_gpus(settings.trainer):
-            # Lightning's own is PyTorch's, which is for GPUs
-            kwargs["sync_batchnorm"] = False
-            kwargs["plugins"] = [*(settings.trainer.plugins or []), PortableBatchNormSync()]
+        kwargs |= processes_of(settings.trainer, alone=self.subcommand == "predict")
         return super().instantiate_trainer(**kwargs)
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
@@ -335,6 +323,9 @@ class GanCLI(LightningCLI):
     def after_fit(self) -> None:
         """Print the final scores and what was written."""
         if self._folder is not None:
+            if self._resume is not None and self._resume.at_its_end:
+                # what is measured at the end may have been measured before the run was killed
+                drop_repetitions(self._folder)
             tell_end_of_training(self._folder, self.trainer.global_step)
 
     @rank_zero_only
@@ -370,21 +361,6 @@ class GanCLI(LightningCLI):
         """The folder of the run whose checkpoint was given."""
         assert self._resume is not None
         return folder_of_checkpoint(self._resume.checkpoint)
-
-
-def _several_processes(trainer: Any) -> bool:
-    if trainer.num_nodes > 1:
-        return True
-    devices = trainer.devices
-    if isinstance(devices, list):
-        return len(devices) > 1
-    if str(devices) in ("auto", "-1"):
-        return _on_gpus(trainer) and torch.cuda.device_count() > 1
-    return str(devices).isdigit() and int(devices) > 1
-
-
-def _on_gpus(trainer: Any) -> bool:
-    return trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def _config_action() -> Any:

@@ -29,6 +29,7 @@ from lightning_gans.files import LOCK, atomic_path, hold
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
 SCORES = "scores.jsonl"
+METRICS = _ExperimentWriter.NAME_METRICS_FILE
 CONFIG = "config.yaml"
 FINISHED = "finished.json"
 POST_MORTEM = "post_mortem"
@@ -217,6 +218,27 @@ def drop_later_scores(folder: Path, step: int) -> None:
             continue  # torn by the kill
     with atomic_path(path) as temporary:
         temporary.write_text("".join(kept))
+
+
+@rank_zero_only
+def drop_repetitions(folder: Path) -> None:
+    """Leave out of scores and metrics what they say twice, as where a run has come to its end twice.
+
+    A score says again what an earlier one says if it differs in its time alone; a row of metrics, if in nothing.
+    """
+
+    def without_time(line: str) -> str:
+        return str({key: value for key, value in json.loads(line).items() if key != "time"})
+
+    meanings: dict[str, Callable[[str], str]] = {SCORES: without_time, METRICS: str}
+    for name, meaning in meanings.items():
+        path = folder / name
+        if path.is_file():
+            lines: dict[str, str] = {}
+            for line in path.read_text().splitlines(keepends=True):
+                lines.setdefault(meaning(line), line)
+            with atomic_path(path) as temporary:
+                temporary.write_text("".join(lines.values()))
 
 
 @rank_zero_only

@@ -18,6 +18,7 @@ LAYERS = (
     ("objectives",),
     ("runs", "traversal", "callbacks"),
     ("checkpoint", "complaints", "sentences", "parser", "arguments", "settings", "commands", "outcome", "resumption"),
+    ("devices",),
     ("cli",),
     ("sweep",),
     ("__main__",),

@@ -250,6 +250,32 @@ class Killed(BaseException):
     """Nothing is saved, as at a power cut."""
 
 
+def both_ways(tmp_path: Path, monkeypatch, *options: str) -> tuple[Path, Path]:
+    """The folders of 12 steps of a run that is killed when all but its end is done, and of one that is not."""
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
+    command = ["fit", "--config", str(TINY), *options, "--checkpoints.every_n_steps", "6", "--trainer.max_steps", "12"]
+
+    def killed(self, *_) -> None:
+        raise Killed
+
+    held = []
+    with monkeypatch.context() as patch:
+        patch.setattr(RunCheckpoints, "on_train_end", killed)  # the last callback of all
+        patch.setattr(cli, "lock", lambda folder: held.append(lock(folder)) or held[-1])
+        with pytest.raises(Killed):
+            main([*command, "--runs", str(tmp_path / "killed")])
+    for file in held:
+        file.close()
+    assert main([*command, "--runs", str(tmp_path / "straight")]) == 0
+    folder, reference = (tmp_path / name / "tiny" / "version_0" for name in ("killed", "straight"))
+    assert state(folder)["global_step"] == 12 and not (folder / "finished.json").exists()
+    return folder, reference
+
+
+def scores_of(folder: Path) -> str:
+    return str([(s.metric, s.step, s.value) for s in read_scores(folder / "scores.jsonl")])  # some are NaN
+
+
 # 12 steps end with an epoch, and with a validation, whose interval may be in epochs
 @pytest.mark.parametrize(
     "interval",
@@ -258,39 +284,29 @@ class Killed(BaseException):
     ids=["in steps", "in epochs"],
 )  # fmt: skip
 def test_a_run_killed_between_its_last_step_and_its_end_is_brought_to_its_end(interval, tmp_path, monkeypatch):
-    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
-
-    def args(runs: Path, *more: str) -> list[str]:
-        options = [*interval, "--checkpoints.every_n_steps", "6", "--trainer.max_steps", "12"]
-        return ["fit", "--config", str(TINY), "--runs", str(runs), *options, *more]
-
-    def killed(self, *_) -> None:
-        raise Killed
-
-    held = []
-    with monkeypatch.context() as patch:
-        patch.setattr(RunCheckpoints, "on_train_end", killed)
-        patch.setattr(cli, "lock", lambda folder: held.append(lock(folder)) or held[-1])
-        with pytest.raises(Killed):
-            main(args(tmp_path / "killed"))
-    for file in held:
-        file.close()
-    folder, reference = (tmp_path / name / "tiny" / "version_0" for name in ("killed", "straight"))
-    assert state(folder)["global_step"] == 12 and not (folder / "finished.json").exists()
-    assert main(args(tmp_path / "straight")) == 0
+    folder, reference = both_ways(tmp_path, monkeypatch, *interval)
     before = state(folder)
-    assert main(args(tmp_path / "killed", "--ckpt_path", "last")) == 0
+    resume = ["fit", "--config", str(TINY), *interval, "--checkpoints.every_n_steps", "6", "--ckpt_path", "last"]
+    assert main([*resume, "--runs", str(tmp_path / "killed"), "--trainer.max_steps", "12"]) == 0
     assert [path.name for path in folder.parent.iterdir()] == ["version_0"]
     assert json.loads((folder / "finished.json").read_text()) == {"step": 12}
     assert_same_run(folder, reference)
     assert all(torch.equal(value, before["state_dict"][name]) for name, value in state(folder)["state_dict"].items())
     assert (folder / "metrics.csv").read_text() == (reference / "metrics.csv").read_text()
-    scores = [[(s.metric, s.step, s.value) for s in read_scores(own / "scores.jsonl")] for own in (folder, reference)]
-    assert str(scores[0]) == str(scores[1])  # some are NaN
+    assert scores_of(folder) == scores_of(reference)
     # and training on from there is training on
     for runs in ("killed", "straight"):
-        assert main(args(tmp_path / runs, "--ckpt_path", "last", "--trainer.max_steps", "18")) == 0
+        assert main([*resume, "--runs", str(tmp_path / runs), "--trainer.max_steps", "18"]) == 0
     assert_same_run(folder.parent / "version_1", reference.parent / "version_1")
+
+
+def test_what_is_measured_at_the_end_of_a_run_is_there_once_though_it_was_killed_thereafter(tmp_path, monkeypatch):
+    # the last validation is of step 10, so that step 12 is measured when training ends
+    folder, reference = both_ways(tmp_path, monkeypatch, "--trainer.val_check_interval", "10")
+    assert 12 in {score.step for score in read_scores(folder / "scores.jsonl")}
+    assert main(["fit", "--config", str(folder / "config.yaml"), "--ckpt_path", "last"]) == 0
+    assert scores_of(folder) == scores_of(reference)
+    assert _logged_steps(folder) == _logged_steps(reference)
 
 
 def test_a_checkpoint_from_before_an_option_existed_is_one_with_its_default(unfinished, refused, monkeypatch):

@@ -37,6 +37,10 @@ class ClassifierPlan(Protocol):
     optimizer: dict[str, Any] | None
 
 
+Rule = Callable[[torch.Tensor], DataWeights]
+"""From density ratios of the mixture to the data, (N,), to weights of the data."""
+
+
 @dataclass
 class Stage:
     """One component, and the mixture once it was added.
@@ -167,9 +171,7 @@ class Runs:
         stage.mixture_run = self._run(name, ["--config", str(path)])
         stage.mixture_score = self._score(stage.mixture_run, measure)
 
-    def reweigh(
-        self, t: int, mixture: Path | None, rule: Callable[[torch.Tensor], DataWeights]
-    ) -> tuple[Path, DataWeights]:
+    def reweigh(self, t: int, mixture: Path | None, rule: Rule) -> tuple[Path, DataWeights]:
         """The weights of the data for component t, from the mixture before it, and the file that holds them.
 
         What is written is kept: a component that has begun goes on with the very same weights, wherever it does.
@@ -177,9 +179,13 @@ class Runs:
         assert mixture is not None
         file = self.folder / "weights" / f"component_{t:02d}.npy"
         about = file.with_suffix(".json")
-        if about.is_file():
-            said = json.loads(about.read_text())
-            return file, DataWeights(read_weights(file, said["samples"]), said["multiplier"])
+        if not about.is_file():
+            self._weigh(file, about, mixture, rule)
+        # read back in any case, so that the record of a continued sequence is that of one that was not stopped
+        said = json.loads(about.read_text())
+        return file, DataWeights(read_weights(file, said["samples"]), said["multiplier"])
+
+    def _weigh(self, file: Path, about: Path, mixture: Path, rule: Rule) -> None:
         checkpoint = mixture / CHECKPOINTS / "last.ckpt"
         accelerator = configuration(read_checkpoint(checkpoint), checkpoint)["trainer"].get("accelerator")
         on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
@@ -188,7 +194,6 @@ class Runs:
         found = rule(module.density_ratios(data.split("train")))
         write_weights(file, found.weights)
         write_json(about, {"samples": len(found.weights), "multiplier": found.multiplier})
-        return file, found
 
     # ---- runs
 

@@ -160,6 +160,8 @@ class SplitDataModule(LightningDataModule, ABC, Generic[AnySplit]):
 
     def _evaluation_loader(self, name: SplitName) -> Loader:
         split = self.split(name)
+        if name == "test" and len(split) == 0:
+            raise InputError(f"The test split of {self.name} has no samples, so there is nothing to be said of it.")
         if 0 < len(split) < self._world_size:
             raise InputError(
                 f"The {name} split has {len(split)} samples, too few for {self._world_size} processes, of which each "

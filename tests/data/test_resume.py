@@ -162,6 +162,13 @@ def test_a_split_with_less_than_a_sample_for_each_process_is_refused(tmp_path, m
     assert len(data.test_dataloader()) == 1
 
 
+def test_a_test_without_samples_is_refused(tmp_path, monkeypatch):
+    data = data_of(trainer(tmp_path))
+    monkeypatch.setattr(data, "split", lambda name: [])
+    with pytest.raises(InputError, match="The test split of numbered has no samples"):
+        data.test_dataloader()
+
+
 def data_of(owner: Trainer) -> NumberedImages:
     data = NumberedImages(batch_size=4)
     data.trainer = owner

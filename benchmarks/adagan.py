@@ -15,15 +15,15 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from adagan_tables import MODES, format_table, plot, summary
+from populations import Population, State
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
 
 from lightning_gans import __version__
 from lightning_gans.data import RandomMixture
@@ -35,7 +35,6 @@ from lightning_gans.networks import FullyConnectedDiscriminator, FullyConnectedG
 from lightning_gans.randomness import derive_seed, keyed_generator
 
 RESULTS = Path(__file__).parent / "results"
-MODES = (1, 2, 3, 5, 7, 10)
 NOISE = 5
 HELD_OUT_FOR_CALIBRATION = 5000
 PUBLISHED = {  # recalled, not checked against the original: for orientation only
@@ -47,34 +46,7 @@ PUBLISHED = {  # recalled, not checked against the original: for orientation onl
 }
 DATA_REGION = 0.99
 SCORES = ("coverage", "on_data")
-State = dict[str, Tensor]
 Scores = dict[str, list[float]]
-
-
-class Population:
-    """Networks of one architecture as one: parameters (P, ...), inputs (P, B, ...)."""
-
-    def __init__(self, make: Callable[[], nn.Module], keys: list[tuple[int | str, ...]]):
-        networks = []
-        for key in keys:
-            torch.manual_seed(derive_seed(*key))  # initialisation draws from the global generator
-            networks.append(make())
-        parameters, _ = stack_module_state(networks)
-        self.state: State = {name: p.detach().requires_grad_(True) for name, p in parameters.items()}
-        self._template = networks[0].to("meta")
-
-    def __call__(self, inputs: Tensor, state: State | None = None) -> Tensor:
-        """Outputs of every member, with its own parameters or those of a state."""
-        one = lambda parameters, x: functional_call(self._template, parameters, (x,))  # noqa: E731
-        return vmap(one)(self.state if state is None else state, inputs)
-
-    def optimizer(self, lr: float) -> torch.optim.Optimizer:
-        """Adam, which treats each number by itself: every member's own."""
-        return torch.optim.Adam(self.state.values(), lr=lr, betas=(0.5, 0.999), fused=True)
-
-    def frozen(self) -> State:
-        """The parameters, without gradient."""
-        return {name: p.detach() for name, p in self.state.items()}
 
 
 def generator_network() -> nn.Module:
@@ -316,48 +288,6 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-
-
-def summary(values: list[float]) -> dict[str, object]:
-    five, ninety_five = torch.tensor(values, dtype=torch.float64).quantile(torch.tensor([0.05, 0.95]).double()).tolist()
-    return {
-        "median": round(statistics.median(values), 4),
-        "5%": round(five, 4),
-        "95%": round(ninety_five, 4),
-        "seeds": [round(value, 4) for value in values],
-    }
-
-
-def format_table(name: str, table: dict) -> str:
-    lines = [f"{f'median {name}':<22}" + "".join(f"{f'k = {k}':<22}" for k in MODES)]
-    for method, row in table.items():
-        cells = [f"{c['median']:.3f} ({c['5%']:.2f}; {c['95%']:.2f})" for c in row.values()]
-        lines.append(f"{method:<22}" + "".join(f"{cell:<22}" for cell in cells))
-    return "\n".join(lines)
-
-
-def plot(table: dict, path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), dpi=100, layout="constrained")
-    axes = figure.subplots()
-    width = 0.8 / max(1, len(table))
-    of_several = ("vanilla", "best_of", "ensemble", "boosted")
-    methods = sorted(table, key=lambda method: (*[not method.startswith(kind) for kind in of_several], len(method)))
-    for index, method in enumerate(methods):
-        row = table[method]
-        x = [place + (index - (len(table) - 1) / 2) * width for place in range(len(MODES))]
-        medians = [cell["median"] for cell in row.values()]
-        below = [cell["median"] - cell["5%"] for cell in row.values()]
-        above = [cell["95%"] - cell["median"] for cell in row.values()]
-        axes.bar(x, medians, width, label=method.replace("_", " "))
-        axes.errorbar(x, medians, [below, above], fmt="none", color="black", linewidth=0.8)
-    axes.set_xticks(range(len(MODES)), [f"k = {k}" for k in MODES])
-    axes.set_ylabel("coverage C: median, 5 to 95 %")
-    axes.set_ylim(0, 1.05)
-    axes.legend(fontsize=8, ncols=len(table), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Write the tables of benchmarks/README.md from the records in benchmarks/results: no number is typed by hand.
+"""Write the tables of README.md and benchmarks/README.md from the records in benchmarks/results: none is typed by hand.
 
 python benchmarks/readme_tables.py
 """
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tables import costs, densities, divergences, images, modes, sweeps
 
-PAGE = Path(__file__).parent / "README.md"
+PAGES = [folder / "README.md" for folder in Path(__file__).parents[:2]]
 
 TABLES = {
     "SWEEP": sweeps.sweep,
@@ -29,21 +29,23 @@ TABLES = {
     "COST_OF_SCORES": costs.cost_of_scores,
     "CELEBA_INPUT": costs.celeba_input,
     "COMMUNICATION": costs.communication,
+    "SPEED": costs.speed,
     "THROUGHPUT": costs.throughput,
     "TIME_TO_ERROR": costs.time_to_error,
 }
 
 
 def main() -> None:
-    first, *parts = PAGE.read_text().split("<!-- table ")
-    written = first
-    for part in parts:
-        name, _, tail = part.partition(" -->\n")
-        prose = tail.splitlines(keepends=True)
-        while prose and prose[0].startswith(("|", "\n")):
-            prose.pop(0)
-        written += f"<!-- table {name} -->\n" + "\n".join(TABLES[name]()) + "\n\n" + "".join(prose)
-    PAGE.write_text(written.rstrip() + "\n")
+    for page in PAGES:
+        first, *parts = page.read_text().split("<!-- table ")
+        written = first
+        for part in parts:
+            name, _, tail = part.partition(" -->\n")
+            prose = tail.splitlines(keepends=True)
+            while prose and prose[0].startswith(("|", "\n")):
+                prose.pop(0)
+            written += f"<!-- table {name} -->\n" + "\n".join(TABLES[name]()) + "\n\n" + "".join(prose)
+        page.write_text(written.rstrip() + "\n")
 
 
 if __name__ == "__main__":

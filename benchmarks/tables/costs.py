@@ -44,6 +44,19 @@ def communication() -> list[str]:
     return [*lines, f"| one process alone | 0 | {spent['one process alone']:.0f} | |"]
 
 
+def speed() -> list[str]:
+    """The short form of `throughput`."""
+    record = read("throughput")
+    assert record is not None
+    sides = {"fit": "`fit`", "fast": "with `fast.yaml`", "reuse": "and samples reused"}
+    lines = [f"| updates per second over those of a loop by hand | {' | '.join(sides.values())} |"]
+    lines.append("|---" * (len(sides) + 1) + "|")
+    for name, entry in record.items():
+        ratios = [entry["ratios"][f"{side} / bare"]["wall"]["ratio"] for side in sides]
+        lines.append(f"| {name} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |")
+    return lines
+
+
 def throughput() -> list[str]:
     record = read("throughput")
     assert record is not None

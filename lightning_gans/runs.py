@@ -228,6 +228,8 @@ def drop_repetitions(folder: Path) -> None:
     """
 
     def without_time(line: str) -> str:
+        if not line.endswith("\n"):
+            return line  # torn by a kill
         return str({key: value for key, value in json.loads(line).items() if key != "time"})
 
     meanings: dict[str, Callable[[str], str]] = {SCORES: without_time, METRICS: str}

@@ -29,6 +29,7 @@ from lightning_gans.functional import f_divergences
 from lightning_gans.functional.f_divergences import FDivergence
 from lightning_gans.functional.f_divergences.guard import bound_gradient
 from lightning_gans.latent import Latent
+from lightning_gans.networks.base import outputs_of_each
 from lightning_gans.objectives.adversarial import Adversarial
 
 GRADIENT_LIMIT = 100.0
@@ -85,7 +86,7 @@ class FGAN(Adversarial):
         """-F: the critic makes the lower bound on the divergence as tight as it can."""
         real_outputs, fake_outputs = bound_gradient(
             GRADIENT_LIMIT,
-            *self.discriminator.of_each(self.shown(real, "real"), self.shown(self.fake(latent), "fake")),
+            *outputs_of_each(self.discriminator, self.shown(real, "real"), self.shown(self.fake(latent), "fake")),
         )
         bound = self.divergence.variational_lower_bound(real_outputs, fake_outputs)
         self.record("loss/discriminator", -bound)

@@ -16,6 +16,7 @@ from torch.nn.functional import logsigmoid
 from lightning_gans.errors import InputError
 from lightning_gans.functional import gan_losses
 from lightning_gans.latent import Latent
+from lightning_gans.networks.base import outputs_of_each
 from lightning_gans.objectives.adversarial import Adversarial
 
 
@@ -45,8 +46,8 @@ class GAN(Adversarial):
 
     def discriminator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """Minus the value: -(E[log D(x)] + E[log(1 - D(G(z)))]), real labels smoothed if asked for."""
-        real_logits, fake_logits = self.discriminator.of_each(
-            self.shown(real, "real"), self.shown(self.fake(latent), "fake")
+        real_logits, fake_logits = outputs_of_each(
+            self.discriminator, self.shown(real, "real"), self.shown(self.fake(latent), "fake")
         )
         loss = gan_losses.discriminator(real_logits, fake_logits, self.real_label)
         self.record("loss/discriminator", loss)

@@ -23,6 +23,7 @@ from lightning_gans.errors import InputError
 from lightning_gans.functional import gan_losses
 from lightning_gans.latent import Latent
 from lightning_gans.networks import RecognitionHead
+from lightning_gans.networks.base import features_of_each
 from lightning_gans.networks.modes import evaluation_mode
 from lightning_gans.objectives.adversarial import Adversarial
 
@@ -64,7 +65,7 @@ class InfoGAN(Adversarial):
     def discriminator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """-V(D, G), and - sum λ L_I where the discriminator's optimizer trains Q."""
         real, fake = self.shown(real, "real"), self.shown(self.fake(latent), "fake")
-        real_features, fake_features = self.discriminator.features_of_each(real, fake)
+        real_features, fake_features = features_of_each(self.discriminator, real, fake)
         loss = gan_losses.discriminator(
             self.discriminator.logit(real_features), self.discriminator.logit(fake_features)
         )

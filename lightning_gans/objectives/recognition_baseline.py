@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightning_gans.functional import gan_losses
 from lightning_gans.latent import Latent
+from lightning_gans.networks.base import features_of_each
 from lightning_gans.objectives.infogan import InfoGAN
 
 
@@ -29,7 +30,7 @@ class RecognitionBaseline(InfoGAN):
     def discriminator_loss(self, real: Tensor, latent: Latent) -> Tensor:
         """-V(D, G), and Q's own loss on features through which no gradient flows."""
         real, fake = self.shown(real, "real"), self.shown(self.fake(latent), "fake")
-        real_features, fake_features = self.discriminator.features_of_each(real, fake)
+        real_features, fake_features = features_of_each(self.discriminator, real, fake)
         information = self.information(fake, fake_features.detach(), latent)
         loss = gan_losses.discriminator(
             self.discriminator.logit(real_features), self.discriminator.logit(fake_features)

@@ -82,7 +82,7 @@ def line_figure(reading: Reading, samples: Tensor, title: str) -> Image.Image:
     discriminator.set_xlabel("x")
     discriminator.set_xlim(low, high)
     for axes in (densities, critic, discriminator):
-        axes.legend(loc="upper right", fontsize=8, framealpha=0.8)
+        axes.legend(loc="best", fontsize=8, framealpha=0.8)
         axes.grid(alpha=0.25)
     return _finish(figure, title)
 
@@ -179,7 +179,7 @@ def calibration_figure(said: Tensor, is_real: Tensor, bins: int, title: str) -> 
     share.plot(mean.numpy(), real.numpy(), "o-", color=LEARNED, label="D")
     share.set_ylabel("share of real samples")
     share.set_ylim(-0.03, 1.03)
-    share.legend(loc="upper left", fontsize=8)
+    share.legend(loc="best", fontsize=8)
     edges = torch.linspace(0, 1, bins + 1).numpy()
     for kind, colour, name in ((is_real, DATA, "real"), (~is_real, MODEL, "generated")):
         count.hist(said[kind].numpy(), bins=edges, color=colour, alpha=0.5, label=name)
@@ -206,7 +206,7 @@ def attribute_figure(shares: Tensor, codes: Sequence[str], attributes: Sequence[
     axes.set_xticks(range(len(attributes)), [name.replace("_", " ") for name in attributes], rotation=90, fontsize=7)
     axes.set_yticks(range(len(codes)), list(codes), fontsize=8)
     for row, values in enumerate(shares):
-        if not values.isnan().all():
+        if values.nan_to_num(-1.0).max() >= 0.005:  # shown as 1 or more in a hundred
             best = int(values.nan_to_num(-1.0).argmax())
             colour = "white" if values[best] > 0.5 else "black"
             axes.add_patch(_frame(best, row, colour))

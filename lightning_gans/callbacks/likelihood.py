@@ -134,13 +134,18 @@ def density_figure(module: NCE, data: PointDataModule, resolution: int, title: s
     real = data.split("validation").points[:_POINTS_SHOWN]
     drawn = module.draw_noise(len(real), keyed_generator(device, module.seed, "likelihood")).cpu()
     scatter = panels[0, 0]
+    learned: list[Tensor] = []
     for points, colour, name in ((drawn, "#d62728", "noise"), (real, "#1f77b4", "held-out data")):
         x, y = data.log_density(points.double()), density(points.to(device)).cpu()
+        learned.append(y[y.isfinite()].double())
         scatter.scatter(x, y, s=4, color=colour, alpha=0.4, linewidths=0, label=name)
     truth = data.log_density(real.double())
     low, high = float(truth.min()) - 2, float(truth.max()) + 1
     scatter.plot([low, high], [low, high], color="black", linestyle="--", linewidth=1)
-    scatter.set(xlim=(low, high), ylim=(low, high), xlabel="log p of the data", ylabel="learned log p, with learned c")
+    # the noise may lie anywhere; what is learned of the data is seen wherever it is
+    bounds = learned[1].quantile(torch.tensor([0.01, 0.99], dtype=torch.float64)).tolist() if len(learned[1]) else []
+    scatter.set(xlim=(low, high), ylim=(min([low, *bounds]), max([high, *bounds])))
+    scatter.set(xlabel="log p of the data", ylabel="learned log p, with learned c")
     scatter.legend(loc="upper left", fontsize=8)
     if in_plane:
         reach = 1.3 * float(data.split("validation").points.abs().max())

@@ -21,6 +21,7 @@ from lightning_gans.data.decoding import Contents
 from lightning_gans.data.mapped import MappedImageDataModule, MappedSplit
 from lightning_gans.data.prepared import arrays_folder, key_of
 from lightning_gans.data.preprocessing import Preprocessing
+from lightning_gans.data.root import data_root
 from lightning_gans.errors import InputError
 
 
@@ -49,7 +50,7 @@ class CelebA(MappedImageDataModule):
     of 2.5 GB at size 64, which all runs with the same crop and size share.
 
     Args:
-        root: Folder of the data.
+        root: Folder of the data; null for LIGHTNING_GANS_DATA, or else ``data``.
         size: Height and width that images are resized to.
         crop: Height and width of the square that is cut out of the centre before.
         batch_size: Training images per rank in one batch.
@@ -62,7 +63,7 @@ class CelebA(MappedImageDataModule):
 
     def __init__(
         self,
-        root: str = "data",
+        root: str | None = None,
         size: int = 64,
         crop: int = 148,
         batch_size: int = 128,
@@ -75,7 +76,7 @@ class CelebA(MappedImageDataModule):
         super().__init__(
             Preprocessing(size, crop), horizontal_flip, batch_size, seed, evaluation_batch_size, sample_weights
         )
-        self.root = root
+        self.root = data_root(root)
         self.download = download
 
     @property

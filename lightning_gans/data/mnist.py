@@ -18,6 +18,7 @@ from lightning_gans.data.datamodule import ImageDataModule, SplitName
 from lightning_gans.data.digits import load_digits_split
 from lightning_gans.data.idx import MNIST_SHA256, SHAPES, read_idx
 from lightning_gans.data.labelled import Labelled, PartlyLabelled, fingerprint_of
+from lightning_gans.data.root import data_root
 from lightning_gans.data.sampler import RoundSampler
 from lightning_gans.data.split import ImageSplit
 from lightning_gans.errors import InputError
@@ -35,8 +36,8 @@ class MNIST(ImageDataModule[ImageSplit]):
     test images are the test split; they are read only when it is asked for. Images are 1x28x28.
 
     Args:
-        root: Folder of the data; the unpacked files lie in its ``MNIST/raw``, ``FashionMNIST/raw`` or
-            ``KMNIST/raw``.
+        root: Folder of the data, null for LIGHTNING_GANS_DATA or else ``data``; the unpacked files lie in its
+            ``MNIST/raw``, ``FashionMNIST/raw`` or ``KMNIST/raw``.
         dataset: ``mnist``, ``fashion_mnist`` (clothes, Xiao et al. 2017) or ``kmnist`` (cursive Japanese
             characters, Clanuwat et al. 2018).
         batch_size: Training images per rank in one batch.
@@ -59,7 +60,7 @@ class MNIST(ImageDataModule[ImageSplit]):
 
     def __init__(
         self,
-        root: str = "data",
+        root: str | None = None,
         dataset: DatasetName = "mnist",
         batch_size: int = 128,
         validation_size: int = 5000,
@@ -82,7 +83,7 @@ class MNIST(ImageDataModule[ImageSplit]):
             )
         if labelled is not None and sample_weights is not None:
             raise InputError("data.labelled and data.sample_weights cannot be combined; leave one of them out")
-        self.root = root
+        self.root = data_root(root)
         self.dataset = dataset
         self.validation_size = validation_size
         self.download = download

@@ -35,7 +35,7 @@ class StackedMNIST(ImageDataModule[ImageSplit]):
 
     def __init__(
         self,
-        root: str = "data",
+        root: str | None = None,
         train_size: int = 128_000,
         evaluation_size: int = 26_000,
         batch_size: int = 64,

@@ -32,6 +32,8 @@ def _run(args: list[str]) -> int:
             raise InputError(f"give one of the commands {', '.join(TRAINING + COMMANDS)}, or --help")
         if args and not args[0].startswith("-") and args[0] not in TRAINING + COMMANDS:
             raise InputError(unknown_command(args[0]))
+        if args[0].startswith("-") and (command := next((arg for arg in args if arg in TRAINING + COMMANDS), None)):
+            raise InputError(f"options come after the command: {command} {args[0]} …")
         if args and args[0] == "sweep":
             from lightning_gans.sweep.main import main as sweep
 

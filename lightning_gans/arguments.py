@@ -3,10 +3,13 @@
 import logging
 import re
 import warnings
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import yaml
+from yaml.constructor import ConstructorError
 
 from lightning_gans.checkpoint import configuration, read_checkpoint
 from lightning_gans.errors import InputError
@@ -83,16 +86,58 @@ def refuse_for_boost(args: list[str]) -> None:
     Raises:
         InputError: Naming the command that it is for.
     """
+    for path, content in _configurations(args):
+        if "boost" in content:
+            own = "" if args[0] == "fit" else f"; `{args[0]}` needs --ckpt_path alone"
+            raise InputError(f"{path} is for `boost`: python -m lightning_gans boost --config {path}{own}")
+
+
+def require_readable(args: list[str]) -> None:
+    """Refuse configurations that hold no settings.
+
+    Args:
+        args: The command line.
+
+    Raises:
+        InputError: With the file and the line.
+    """
+    for _ in _configurations(args):
+        pass
+
+
+def _configurations(args: list[str]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The configurations that a command line names, read one by one; those that do not exist the parser refuses."""
     named = [value for option, value in pairwise(args) if option in ("-c", "--config")]
     named += [arg.partition("=")[2] for arg in args if arg.startswith("--config=")]
     for path in map(Path, named):
+        if not path.is_file():
+            continue
         try:
-            content = yaml.safe_load(path.read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            continue  # the parser says it better
-        if isinstance(content, dict) and "boost" in content:
-            own = "" if args[0] == "fit" else f"; `{args[0]}` needs --ckpt_path alone"
-            raise InputError(f"{path} is for `boost`: python -m lightning_gans boost --config {path}{own}")
+            content = yaml.load(path.read_text(), _OnceLoader)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path} must be a YAML file, but is no text") from error
+        except yaml.MarkedYAMLError as error:
+            line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
+            tabs = "; indent with spaces, not with tabs" if "'\\t'" in str(error.problem) else ""
+            raise InputError(f"{path}{line}, is no valid YAML: {error.problem}{tabs}") from error
+        except yaml.YAMLError as error:
+            raise InputError(f"{path} is no valid YAML: {error}") from error
+        if not isinstance(content, dict):
+            found = "is empty" if content is None else f"holds {str(content)[:60]!r}"
+            raise InputError(f"{path} must hold settings, one `name: value` in each line, but {found}")
+        yield path, content
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML would take the later one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def silence_lightning() -> None:

@@ -4,7 +4,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from lightning_gans.arguments import (
     configurations_first,
     refuse_for_boost,
     refuse_linked,
+    require_readable,
     silence_lightning,
     spelled_out,
     with_checkpoint_config,
@@ -169,16 +169,6 @@ class GanCLI(LightningCLI):
                 action._typehint = int | float | None  # type: ignore[attr-defined]
         parser.link_arguments("seed_everything", "model.init_args.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, and name a configuration file that is no text."""
-        try:
-            super().parse_arguments(parser, args)
-        except UnicodeDecodeError as error:
-            files = [value for option, value in pairwise(args) if option in ("-c", "--config")]
-            raise InputError(
-                f"a configuration must be a YAML file, but one of {', '.join(files)} is no text"
-            ) from error
 
     def _parse_ckpt_path(self) -> None:
         """Take nothing from a checkpoint on the side: `find_resumption` reads it, and says what is wrong with it."""
@@ -378,6 +368,7 @@ def run(args: list[str]) -> None:
     """Run fit, validate, test or predict."""
     silence_lightning()
     refuse_linked(args)
+    require_readable(args)
     refuse_for_boost(args)
     args = configurations_first(args)
     with tempfile.TemporaryDirectory() as folder:

@@ -43,6 +43,9 @@ class SentenceParser(LightningArgumentParser):
 def known_names(parser: Any) -> set[str]:
     """Every name that may be written on the command line or in a configuration file."""
     names = {action.dest for action in parser._actions if getattr(action, "dest", None) and action.dest != "help"}
+    for action in parser._actions:
+        for subcommand in getattr(action, "_name_parser_map", {}).values():
+            names |= {own.dest for own in subcommand._actions if own.dest != "help"}
     for package in (
         lightning_gans.objectives,
         lightning_gans.networks,
@@ -82,6 +85,8 @@ def sentence(message: str, names: set[str]) -> str:
     if match := re.search(r"unrecognized arguments: --?([^\s=]+)", message):
         whole = f"{path[0]}.{match[1]}" if path else match[1]
         return f"unknown option '--{whole}'{_hint(whole, names)}"
+    if match := re.search(r"unrecognized arguments: ([^\s-]\S*)", message):
+        return f"'{match[1]}' is no option; a configuration is named with --config {match[1]}"
     for pattern in (
         r"Option '([^']+)' is not accepted",
         r"does not accept option '([^']+)'",
@@ -94,7 +99,10 @@ def sentence(message: str, names: set[str]) -> str:
             return f"unknown key '{inside}'{_hint(match[1], names)}"
     if match := re.search(r"arguments? (?:is|are) required: (.+)", message):
         missing = ", ".join(f"--{name.split('.', 1)[-1]}" for name in match[1].split(", "))
-        return f"required but not given: {missing}; name a configuration with --config, e.g. conf/infogan_mnist.yaml"
+        return (
+            f"required but not given: {missing}; name a whole configuration with --config, e.g. "
+            "conf/infogan_mnist.yaml, before overlays that only change one"
+        )
     if match := re.search(r"invalid choice: '([^']+)' \(choose from (.+)\)", message):
         choices = re.findall(r"'([^']+)'", match[2])
         return f"'{match[1]}' is none of {', '.join(choices)}{nearest(match[1], choices)}"
@@ -105,14 +113,22 @@ def sentence(message: str, names: set[str]) -> str:
         return f"the file {match[1]} does not exist (given for --{where})"
     if match := re.search(r"Path is not a file: '?([^'\n]+)'?", message):
         return f"{match[1]} is no file (given for --{where})"
+    base = re.search(r"Import path does not correspond to a subclass of (\w+)", message)
+    if base and (match := re.search(r"Expected a path but ([\w.]+) either", message)):
+        return f"{where} is '{match[1]}', but must be a {base[1]}"
     if match := re.search(r"Expected a dot import path string: (\S+)", message):
         if match[1] in names:
             return f"{where} is '{match[1]}', a class that does not fit there"
-        return f"{where} is '{match[1]}', which is no known class{_hint(match[1], names)}"
+        subject = f"{where} is '{match[1]}', which" if where else f"'{match[1]}'"
+        return f"{subject} is no known class{_hint(match[1], names)}"
     expected = list(dict.fromkeys(re.findall(r"Expected an? <class '([^']+)'>", message)))
     value = re.search(r"Got value: (.+)", message) or re.search(r"Given value: (?!NestedArg)(.+)", message)
     if given and not value:
         value = re.search(r"val='?([^')]*)'?\)", message)
+    if (choices := re.findall(r"typing\.Literal\[(.+?)\]", message)) and value and where:
+        words = dict.fromkeys(word.strip(" '") for choice in choices for word in choice.split(","))
+        given_word = value[1].strip(" '")
+        return f"{where} is '{given_word}', but must be one of {', '.join(words)}{nearest(given_word, words)}"
     # the alternative "or nothing" of optional sections is no help
     expected = [kind for kind in expected if kind != "NoneType"]
     if expected and value and where:

@@ -22,6 +22,11 @@ def require_trainable(settings: Any) -> None:
             "trainer.val_check_interval is 0, but must be a number of steps; --trainer.limit_val_batches 0 leaves "
             "validations out"
         )
+    if isinstance(trainer.val_check_interval, float) and trainer.check_val_every_n_epoch is None:
+        raise InputError(
+            f"trainer.val_check_interval is {trainer.val_check_interval}, but must be a number of steps; a share of an "
+            "epoch needs --trainer.check_val_every_n_epoch 1"
+        )
     require_batches(trainer, "train")
     if trainer.gradient_clip_val:
         raise InputError(
@@ -34,6 +39,8 @@ def require_trainable(settings: Any) -> None:
             f"{trainer.accumulate_grad_batches} instead"
         )
     _require_name(settings.experiment)
+    if not settings.runs:
+        raise InputError("runs is empty, but must name a folder, such as runs or .")
 
 
 def require_batches(trainer: Any, kind: str) -> None:
@@ -53,6 +60,12 @@ def require_batches(trainer: Any, kind: str) -> None:
 def _require_end(trainer: Any) -> None:
     if trainer.max_steps == 0:
         raise InputError("trainer.max_steps is 0, so there is nothing to train; give the number of generator updates")
+    if trainer.max_steps < -1:
+        raise InputError(f"trainer.max_steps is {trainer.max_steps}, but must be 1 or more, or -1 for no limit")
+    if trainer.log_every_n_steps is not None and trainer.log_every_n_steps < 0:
+        raise InputError(
+            f"trainer.log_every_n_steps is {trainer.log_every_n_steps}, but must be 1 or more, or 0 for no log"
+        )
     if trainer.max_steps < 0 and trainer.max_epochs in (None, -1) and not (trainer.max_time or trainer.fast_dev_run):
         raise InputError(
             "training would never end; give --trainer.max_steps (generator updates) or --trainer.max_epochs"

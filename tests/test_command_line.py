@@ -9,8 +9,12 @@ import yaml
 
 from lightning_gans.__main__ import main
 from lightning_gans.arguments import configurations_first
+from lightning_gans.data import MNIST, CelebA, StackedMNIST
+from lightning_gans.errors import InputError, NonFiniteLoss
 from lightning_gans.metrics import read_scores
 from lightning_gans.networks import Generator
+from lightning_gans.objectives.invariant_infogan import Transformation
+from lightning_gans.objectives.watch import LossWatch
 from tests.cli_tools import TINY
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -126,3 +130,84 @@ def test_a_run_without_checkpoints_does_not_offer_to_resume(tmp_path, monkeypatc
     assert main(["fit", "--config", str(TINY), "--runs", str(tmp_path), *quick]) == 0
     out = capsys.readouterr().out
     assert "without a checkpoint" in out and "resume" not in out
+
+
+# ---- what configurations hold
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("trainer:\n\tmax_steps: 3\n", "line 2, is no valid YAML: found character '\\t' that cannot start any token; "
+         "indent with spaces"),
+        ("trainer:\n  max_steps: 3\n   devices: 1\n", "line 3, is no valid YAML: mapping values are not allowed here"),
+        ("trainer:\n  max_steps: 3\n  max_steps: 5\n", "line 3, is no valid YAML: max_steps is given twice"),
+        ("just text\n", "must hold settings, one `name: value` in each line, but holds 'just text'"),
+        ("", "must hold settings, one `name: value` in each line, but is empty"),
+    ],
+    ids=["tab", "indentation", "twice", "text", "empty"],
+)  # fmt: skip
+def test_a_configuration_without_settings_is_refused_by_its_name(text: str, words: str, tmp_path: Path, refused):
+    (tmp_path / "mine.yaml").write_text(text)
+    said = refused("fit", "--config", TINY, "--config", tmp_path / "mine.yaml")
+    assert str(tmp_path / "mine.yaml") in said and words in said
+
+
+def test_a_mistyped_key_in_a_file_is_answered_with_the_one_that_was_meant(tmp_path: Path, refused):
+    (tmp_path / "mine.yaml").write_text("trainer:\n  max_stpes: 3\n")
+    assert "did you mean '--trainer.max_steps'?" in refused("fit", "--config", TINY, "--config", tmp_path / "mine.yaml")
+
+
+def test_a_configuration_without_its_option_and_a_class_that_is_not_there_are_told_in_a_sentence(refused):
+    assert "'a.yaml' is no option; a configuration is named with --config a.yaml" in refused("fit", "a.yaml")
+    assert "error: 'NoGAN' is no known class; did you mean 'GAN'?" in refused("fit", "--model.help", "NoGAN")
+
+
+def test_latents_have_no_negative_key(refused):
+    assert "--seed is -1, but must be 0 or more" in refused("sample", "--ckpt_path", "a.ckpt", "--seed", -1)
+
+
+def test_a_loss_that_was_never_finite_has_no_last_finite_value():
+    watch = LossWatch()
+    watch.see("generator", torch.tensor(float("nan")))
+    watch.settle(0)
+    with pytest.raises(NonFiniteLoss, match=r"the generator's loss was not finite in step 1 \(none has been before\)"):
+        watch.require_finite()
+
+
+def test_options_before_the_command_are_put_in_their_place(refused):
+    assert "options come after the command: fit --config" in refused("--config", TINY, "fit")
+    assert "options come after the command: sample --seed" in refused("--seed", 3, "sample")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--trainer.max_steps", "-5"], "trainer.max_steps is -5, but must be 1 or more, or -1 for no limit"),
+        (["--trainer.log_every_n_steps", "-1"], "trainer.log_every_n_steps is -1, but must be 1 or more, or 0"),
+        (["--trainer.val_check_interval", "0.5"], "trainer.val_check_interval is 0.5, but must be a number of steps"),
+        (["--trainer.precision", "7"], "trainer.precision is '7', but must be one of 64, 32, 16"),
+        (["--model", "torch.nn.Linear"], "model is 'torch.nn.Linear', but must be a Game"),
+        (["--runs", ""], "runs is empty, but must name a folder"),
+        (["--model.discriminator.slope", ".nan"], "slope is nan, but a leaky ReLU's must lie in [0, 1)"),
+        (["--model.generator_optimizer", "torch.optim.LBFGS"], "is LBFGS, which wants the loss several times"),
+        (["--model.generator_optimizer", "torch.optim.SparseAdam"], "is SparseAdam, which wants sparse gradients"),
+    ],
+)  # fmt: skip
+def test_numbers_and_classes_that_nothing_can_be_trained_with_are_refused(options, words, tmp_path, refused):
+    assert words in refused("fit", "--config", TINY, *(() if "--runs" in options else ("--runs", tmp_path)), *options)
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_the_folder_of_all_data_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "somewhere")
+    assert MNIST().root == StackedMNIST().digits.root == CelebA().root == "somewhere"
+    assert MNIST("elsewhere").root == "elsewhere"
+    monkeypatch.delenv("LIGHTNING_GANS_DATA")
+    assert MNIST().root == "data"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_a_transformation_is_of_finite_size(value: float):
+    with pytest.raises(InputError, match=f"transformation.shear is {value}, but must be 0 or more, and finite"):
+        Transformation(shear=value)

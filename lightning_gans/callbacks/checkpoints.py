@@ -1,5 +1,6 @@
 """Checkpoints of a run, written atomically so that a kill never leaves half of one."""
 
+import difflib
 import math
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,12 @@ class RunCheckpoints(Checkpoint):
             return
         found = trainer.callback_metrics
         if self.best_by not in found:
-            logged = ", ".join(sorted(name for name in found if name.startswith("validation/"))) or "nothing"
-            raise InputError(f"checkpoints.best_by is {self.best_by}, but this validation logged {logged}")
+            names = sorted(name for name in found if name.startswith("validation/"))
+            close = difflib.get_close_matches(self.best_by, names, 1)
+            raise InputError(
+                f"checkpoints.best_by is {self.best_by}, but this validation logged {', '.join(names) or 'nothing'}"
+                + (f"; did you mean {close[0]}?" if close else "")
+            )
         value = float(found[self.best_by])
         if math.isnan(value) or (self._best is not None and not self._is_better(value, self._best)):
             return

@@ -36,6 +36,8 @@ def main(args: list[str]) -> None:
     for name in ("number", "columns"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} is {getattr(options, name)}, but must be 1 or more")
+    if options.seed < 0:
+        raise InputError(f"--seed is {options.seed}, but must be 0 or more")
     require_folder(options.out)
     module = load(options)
     fixed = code_values(module.latent, codes)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lightning_gans.errors import InputError
 from lightning_gans.images import Range
-from lightning_gans.networks.base import Discriminator
+from lightning_gans.networks.base import Discriminator, leaky_slope
 from lightning_gans.networks.fully_connected import _ACTIVATIONS, _LAST_LAYERS, Activation, _initialise, _shape
 from lightning_gans.networks.mnist import scaled
 from lightning_gans.precision import full_precision
@@ -97,7 +97,7 @@ class MNISTAutoencoder(Autoencoder):
             raise InputError(f"the autoencoder's code is {code}, but must be 1 or longer")
         narrow, wide = scaled(64, width), scaled(128, width)
         self.feature_size = code
-        self.slope = slope
+        self.slope = leaky_slope(slope)
         self.trunk = nn.Sequential(
             nn.Conv2d(1, narrow, 4, stride=2, padding=1),
             nn.LeakyReLU(slope),

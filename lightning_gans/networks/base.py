@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from torch import Tensor, nn
 
+from lightning_gans.errors import InputError
 from lightning_gans.images import Range, to_float, to_uint8
 from lightning_gans.networks.together import is_plain, together
 from lightning_gans.precision import full_precision
@@ -43,6 +44,17 @@ class Generator(nn.Module):
     def to_stored(self, samples: Tensor) -> Tensor:
         """Generated samples as everything else sees them: images as uint8, points as float32."""
         return full_precision(samples) if self.output_range is None else to_uint8(samples, self.output_range)
+
+
+def leaky_slope(slope: float) -> float:
+    """The negative slope of a leaky ReLU, as it is.
+
+    Raises:
+        InputError: If it does not lie in [0, 1).
+    """
+    if not 0 <= slope < 1:
+        raise InputError(f"slope is {slope}, but a leaky ReLU's must lie in [0, 1)")
+    return slope
 
 
 class Discriminator(nn.Module):

@@ -15,7 +15,7 @@ bias of their own. The authors released no code for these tables.
 from torch import Tensor, nn
 
 from lightning_gans.images import Range
-from lightning_gans.networks.base import Discriminator, Generator
+from lightning_gans.networks.base import Discriminator, Generator, leaky_slope
 from lightning_gans.networks.initialisation import initialise
 from lightning_gans.networks.mnist import scaled
 
@@ -71,7 +71,7 @@ class CelebA32Discriminator(Discriminator):
         super().__init__()
         first, second, third = (scaled(channels, width) for channels in (64, 128, 256))
         self.feature_size = third * 4 * 4
-        self.slope = slope
+        self.slope = leaky_slope(slope)
         self.trunk = nn.Sequential(
             nn.Conv2d(3, first, 4, stride=2, padding=1),
             nn.LeakyReLU(slope),

@@ -15,7 +15,7 @@ kernels are 5×5; here they are 4×4, which a stride of 2 divides, so that all p
 from torch import Tensor, nn
 
 from lightning_gans.images import Range
-from lightning_gans.networks.base import Discriminator, Generator
+from lightning_gans.networks.base import Discriminator, Generator, leaky_slope
 from lightning_gans.networks.initialisation import initialise
 from lightning_gans.networks.mnist import scaled
 
@@ -67,7 +67,7 @@ class DCGANDiscriminator(Discriminator):
         super().__init__()
         first, second, third, fourth = (scaled(channels, width) for channels in (128, 256, 512, 1024))
         self.feature_size = fourth * 4 * 4
-        self.slope = slope
+        self.slope = leaky_slope(slope)
         self.trunk = nn.Sequential(
             nn.Conv2d(3, first, 4, stride=2, padding=1),
             nn.LeakyReLU(slope),

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lightning_gans.errors import InputError
 from lightning_gans.images import Range
-from lightning_gans.networks.base import Discriminator, Generator
+from lightning_gans.networks.base import Discriminator, Generator, leaky_slope
 
 Activation = Literal["relu", "leaky_relu", "elu", "tanh", "softplus"]
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -100,9 +100,7 @@ class FullyConnectedDiscriminator(Discriminator):
         slope: float = 0.01,
     ):
         super().__init__()
-        if not 0 <= slope < 1:
-            raise InputError(f"slope is {slope}, but a leaky ReLU's must lie in [0, 1)")
-        self.slope = slope
+        self.slope = leaky_slope(slope)
         self.sample_shape = _shape(sample_shape)
         size = math.prod(sample_shape)
         self.trunk = nn.Sequential(nn.Flatten(), *_hidden_layers(size, hidden, activation, slope=slope))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lightning_gans.errors import InputError
 from lightning_gans.images import Range
-from lightning_gans.networks.base import Discriminator, Generator
+from lightning_gans.networks.base import Discriminator, Generator, leaky_slope
 from lightning_gans.networks.initialisation import initialise
 
 
@@ -80,7 +80,7 @@ class MNISTDiscriminator(Discriminator):
         super().__init__()
         narrow, wide, hidden = scaled(64, width), scaled(128, width), scaled(1024, width)
         self.feature_size = hidden
-        self.slope = slope
+        self.slope = leaky_slope(slope)
         self.trunk = nn.Sequential(
             nn.Conv2d(1, narrow, 4, stride=2, padding=1),
             nn.LeakyReLU(slope),

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lightning_gans.errors import InputError
 from lightning_gans.images import Range
-from lightning_gans.networks.base import Discriminator, Generator
+from lightning_gans.networks.base import Discriminator, Generator, leaky_slope
 from lightning_gans.networks.initialisation import initialise
 from lightning_gans.networks.mnist import scaled
 
@@ -72,7 +72,7 @@ class SNDCGANDiscriminator(Discriminator):
         side = _eighth(size)
         first, second, third, fourth = (scaled(channels, width) for channels in (64, 128, 256, 512))
         self.feature_size = fourth * side * side
-        self.slope = slope
+        self.slope = leaky_slope(slope)
         self.trunk = nn.Sequential(
             nn.Conv2d(3, first, 3, padding=1),
             nn.LeakyReLU(slope),

@@ -14,7 +14,7 @@ All kernels are 5×5 with a stride of 2.
 from torch import Tensor, nn
 
 from lightning_gans.images import Range
-from lightning_gans.networks.base import Discriminator, Generator
+from lightning_gans.networks.base import Discriminator, Generator, leaky_slope
 from lightning_gans.networks.initialisation import initialise
 from lightning_gans.networks.mnist import scaled
 
@@ -66,7 +66,7 @@ class StackedMNISTDiscriminator(Discriminator):
         super().__init__()
         first, second, third, fourth = (scaled(channels, width) for channels in (64, 128, 256, 512))
         self.feature_size = fourth * 2 * 2
-        self.slope = slope
+        self.slope = leaky_slope(slope)
         self.trunk = nn.Sequential(
             nn.Conv2d(3, first, 5, stride=2, padding=2),
             nn.LeakyReLU(slope),

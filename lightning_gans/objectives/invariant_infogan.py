@@ -13,7 +13,8 @@ Slant, place and size no longer pass as categories, and Q's borders move to wher
 label is used. Continuous codes keep InfoGAN's plain bound: slant and width are theirs to express.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -41,6 +42,12 @@ class Transformation:
     scale: float = 0.15
     shear: float = 0.25
     translation: float = 0.1
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0 <= value < math.inf:
+                raise InputError(f"transformation.{field.name} is {value}, but must be 0 or more, and finite")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """A transformed copy of images of shape (B, C, H, W)."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer, SparseAdam
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_gans.errors import InputError
@@ -44,12 +44,20 @@ class Player:
         """This player's optimizer.
 
         Raises:
-            InputError: If its factory refuses its arguments.
+            InputError: If its factory refuses its arguments, or it wants other gradients than a game has.
         """
+        option = f"model.{self.name}_optimizer"
         try:
-            return self.optimizer(self.parameters)
+            optimizer = self.optimizer(self.parameters)
         except (TypeError, ValueError) as error:
-            raise InputError(f"model.{self.name}_optimizer cannot be made: {error}") from error
+            raise InputError(f"{option} cannot be made: {error}") from error
+        wants = {LBFGS: "the loss several times in each step", SparseAdam: "sparse gradients"}.get(type(optimizer))
+        if wants:
+            raise InputError(
+                f"{option} is {type(optimizer).__name__}, which wants {wants}, but a player has one dense gradient in "
+                "each turn; take torch.optim.Adam or another of its kind"
+            )
+        return optimizer
 
     def make_schedule(self, optimizer: Optimizer) -> LRScheduler | None:
         """The schedule of this player's learning rate, None if there is none.

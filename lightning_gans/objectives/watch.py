@@ -74,8 +74,9 @@ class LossWatch:
         player = min(broken, key=lambda name: broken[name])
         # a game of one player has the option itself
         options = [f"--model.updates.{name}_clip_norm" for name in last] if len(last) > 1 else ["--model.clip_norm"]
-        finite = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
+        finite = ", ".join(f"{name} {value:.4g}" for name, value in last.items() if value == value)
+        before = f"last finite losses: {finite}" if finite else "none has been before"
         raise NonFiniteLoss(
-            f"the {player}'s loss was not finite in step {broken[player] + 1} (last finite losses: {finite}); lower "
+            f"the {player}'s loss was not finite in step {broken[player] + 1} ({before}); lower "
             f"the players' learning rates, or limit a gradient with {' or '.join(options)}"
         )

@@ -426,7 +426,9 @@ def test_in_a_new_folder_the_best_is_found_anew(tmp_path: Path) -> None:
 def test_a_metric_that_is_not_logged_is_named_with_those_that_are(tmp_path: Path) -> None:
     checkpoints = RunCheckpoints(best_by="validation/fid_tiny_49")
     logger = RunLogger(str(tmp_path), "unknown")
-    with pytest.raises(InputError, match=r"fid_tiny_49, but this validation logged .*validation/fid_tiny_50"):
+    with pytest.raises(
+        InputError, match=r"fid_tiny_49, but this validation logged .*; did you mean validation/fid_tiny_50\?"
+    ):
         fit(build(GAN), fidelity(), checkpoints, logger=logger, enable_checkpointing=True)
     with pytest.raises(InputError, match="neither a low nor a high value"):
         RunCheckpoints(best_by="validation/loss/generator")

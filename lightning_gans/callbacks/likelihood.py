@@ -143,8 +143,8 @@ def density_figure(module: NCE, data: PointDataModule, resolution: int, title: s
     low, high = float(truth.min()) - 2, float(truth.max()) + 1
     scatter.plot([low, high], [low, high], color="black", linestyle="--", linewidth=1)
     # the noise may lie anywhere; what is learned of the data is seen wherever it is
-    bounds = learned[1].quantile(torch.tensor([0.01, 0.99], dtype=torch.float64)).tolist() if len(learned[1]) else []
-    scatter.set(xlim=(low, high), ylim=(min([low, *bounds]), max([high, *bounds])))
+    bounds = learned[1].quantile(torch.tensor([0.01, 1.0], dtype=torch.float64)).tolist() if len(learned[1]) else []
+    scatter.set(xlim=(low, high), ylim=(min([low, *bounds]), max([high, *(bound + 0.5 for bound in bounds)])))
     scatter.set(xlabel="log p of the data", ylabel="learned log p, with learned c")
     scatter.legend(loc="upper left", fontsize=8)
     if in_plane:

@@ -80,7 +80,7 @@ def configuration(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any
     data = (config.get("data") or {}).get("init_args", {})
     # a checkpoint that was carried to another machine finds the data where that machine says they are
     here = os.environ.get("LIGHTNING_GANS_DATA")
-    if here and "root" in data and not Path(data["root"]).exists():
+    if here and data.get("root") is not None and not Path(data["root"]).exists():
         data["root"] = here
     return config
 

@@ -9,6 +9,7 @@ import yaml
 
 from lightning_gans.__main__ import main
 from lightning_gans.arguments import configurations_first
+from lightning_gans.checkpoint import configuration
 from lightning_gans.data import MNIST, CelebA, StackedMNIST
 from lightning_gans.errors import InputError, NonFiniteLoss
 from lightning_gans.metrics import read_scores
@@ -205,6 +206,14 @@ def test_the_folder_of_all_data_is_that_of_the_environment(monkeypatch: pytest.M
     assert MNIST("elsewhere").root == "elsewhere"
     monkeypatch.delenv("LIGHTNING_GANS_DATA")
     assert MNIST().root == "data"
+
+
+def test_a_checkpoint_that_leaves_the_folder_to_the_environment_goes_on_doing_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "somewhere")
+    for root, found in ((None, None), ("no-such-folder", "somewhere"), (".", ".")):
+        data = {"class_path": "lightning_gans.data.MNIST", "init_args": {"root": root}}
+        carried = configuration({"lightning_gans": {"config": {"model": {}, "data": data}}}, "a.ckpt")
+        assert carried["data"]["init_args"]["root"] == found
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])

@@ -1,5 +1,6 @@
 """MNIST and the datasets published in its format."""
 
+import contextlib
 import shutil
 import socket
 import sys
@@ -213,20 +214,24 @@ def _download(class_name: str, raw: Path) -> str:
     dataset = _torchvision_class(class_name)
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT_SECONDS)  # torchvision sets none and would wait for minutes
+    made = [folder for folder in (raw, *raw.parents) if not folder.exists()]
     try:
         raw.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=raw, prefix=".download-") as folder:
-            unpacked = Path(folder) / class_name / "raw"
+        with tempfile.TemporaryDirectory(dir=raw, prefix=".download-") as temporary:
+            unpacked = Path(temporary) / class_name / "raw"
             unpacked.mkdir(parents=True)
             for archive in raw.glob("*-ubyte.gz"):
                 shutil.copy(archive, unpacked)
             try:
-                dataset(folder, download=True)
+                dataset(temporary, download=True)
             finally:
                 for name in SHAPES:
                     if (unpacked / name).exists() and not (raw / name).exists():
                         (unpacked / name).replace(raw / name)
     except (RuntimeError, OSError, HTTPException) as error:
+        for folder in made:
+            with contextlib.suppress(OSError):  # not empty
+                folder.rmdir()
         return " ".join(str(error).split())
     finally:
         socket.setdefaulttimeout(timeout)

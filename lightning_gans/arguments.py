@@ -78,31 +78,18 @@ def refuse_linked(args: list[str]) -> None:
 
 
 def refuse_for_boost(args: list[str]) -> None:
-    """Refuse a configuration of `boost`, which trains more than one run.
+    """Refuse a configuration of `boost`, which trains more than one run, and files that hold no settings.
 
     Args:
         args: The command line, subcommand first.
 
     Raises:
-        InputError: Naming the command that it is for.
+        InputError: Naming the command that it is for, or the file and its line.
     """
     for path, content in _configurations(args):
         if "boost" in content:
             own = "" if args[0] == "fit" else f"; `{args[0]}` needs --ckpt_path alone"
             raise InputError(f"{path} is for `boost`: python -m lightning_gans boost --config {path}{own}")
-
-
-def require_readable(args: list[str]) -> None:
-    """Refuse configurations that hold no settings.
-
-    Args:
-        args: The command line.
-
-    Raises:
-        InputError: With the file and the line.
-    """
-    for _ in _configurations(args):
-        pass
 
 
 def _configurations(args: list[str]) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -134,7 +121,9 @@ class _OnceLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
-            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            if key.value in seen:
                 raise ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)

@@ -21,7 +21,6 @@ from lightning_gans.arguments import (
     configurations_first,
     refuse_for_boost,
     refuse_linked,
-    require_readable,
     silence_lightning,
     spelled_out,
     with_checkpoint_config,
@@ -368,7 +367,6 @@ def run(args: list[str]) -> None:
     """Run fit, validate, test or predict."""
     silence_lightning()
     refuse_linked(args)
-    require_readable(args)
     refuse_for_boost(args)
     args = configurations_first(args)
     with tempfile.TemporaryDirectory() as folder:

@@ -143,10 +143,11 @@ def test_a_run_without_checkpoints_does_not_offer_to_resume(tmp_path, monkeypatc
          "indent with spaces"),
         ("trainer:\n  max_steps: 3\n   devices: 1\n", "line 3, is no valid YAML: mapping values are not allowed here"),
         ("trainer:\n  max_steps: 3\n  max_steps: 5\n", "line 3, is no valid YAML: max_steps is given twice"),
+        ("trainer:\n  [1, 2]: 3\n", "line 2, is no valid YAML: found unhashable key"),
         ("just text\n", "must hold settings, one `name: value` in each line, but holds 'just text'"),
         ("", "must hold settings, one `name: value` in each line, but is empty"),
     ],
-    ids=["tab", "indentation", "twice", "text", "empty"],
+    ids=["tab", "indentation", "twice", "list", "text", "empty"],
 )  # fmt: skip
 def test_a_configuration_without_settings_is_refused_by_its_name(text: str, words: str, tmp_path: Path, refused):
     (tmp_path / "mine.yaml").write_text(text)

@@ -57,10 +57,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except Exception as error:
         raise InputError(
             f"the checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or no checkpoint"
+            + _another(path)
         ) from error
     if not isinstance(checkpoint, dict) or "lightning_gans" not in checkpoint:
         raise InputError(f"the checkpoint {path} was not written by lightning_gans")
     return checkpoint
+
+
+def _another(path: Path) -> str:
+    beside = sorted(path.parent.glob("*.ckpt"), key=lambda other: other.stat().st_mtime)
+    others = [other for other in beside if other.name != path.name]
+    return f"; the newest other one beside it is {others[-1].name}" if others else ""
 
 
 def configuration(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:

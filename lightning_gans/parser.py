@@ -84,7 +84,7 @@ def sentence(message: str, names: set[str]) -> str:
         where = f"{path[0]}.{given[1]}"
     if match := re.search(r"unrecognized arguments: --?([^\s=]+)", message):
         whole = f"{path[0]}.{match[1]}" if path else match[1]
-        return f"unknown option '--{whole}'{_hint(whole, names)}"
+        return f"unknown option '--{whole}'{_option_hint(whole, names)}"
     if match := re.search(r"unrecognized arguments: ([^\s-]\S*)", message):
         return f"'{match[1]}' is no option; a configuration is named with --config {match[1]}"
     for pattern in (
@@ -145,6 +145,13 @@ def sentence(message: str, names: set[str]) -> str:
     )
     leaves = [line for line in lines if not line.startswith(above)]
     return " ".join([f"{where}:" if where else "", *leaves])[:600].strip()
+
+
+def _option_hint(name: str, names: set[str]) -> str:
+    whole = [known for known in names if "." not in known]
+    if "." not in name and (close := difflib.get_close_matches(name, whole, n=1, cutoff=0.6)):
+        return f"; did you mean '--{close[0]}'?"
+    return _hint(name, names)
 
 
 def _hint(name: str, names: set[str]) -> str:

@@ -271,6 +271,7 @@ def test_every_configuration_trains(name, request, tmp_path, monkeypatch):
 
 REFUSALS = {
     "unknown option": (["--modl.x", 1], "--modl.x", "--model.x"),
+    "an unknown option of its own": (["--experimnt", "x"], "'--experimnt'; did you mean '--experiment'?"),
     "unknown network key": (["--model.generator.wdth", 1], "model.generator.wdth", "'width'"),
     "unknown code key": (["--model.latent.codes.digit.wieght", 1], "digit.wieght", "'weight'"),
     "wrong type": (["--trainer.max_steps", "many"], "trainer.max_steps", "int"),
@@ -376,9 +377,12 @@ def test_damaged_and_foreign_checkpoints_are_refused(refused, tmp_path):
     damaged = tmp_path / "damaged.ckpt"
     damaged.write_bytes(b"PK not a checkpoint")
     assert "damaged" in refused("sample", "--ckpt_path", damaged)
+    assert "beside it" not in refused("sample", "--ckpt_path", damaged)
     foreign = tmp_path / "foreign.ckpt"
     torch.save({"state_dict": {}}, foreign)
     assert "not written by lightning_gans" in refused("sample", "--ckpt_path", foreign)
+    # of a run whose last state was damaged, another one may be whole
+    assert "the newest other one beside it is foreign.ckpt" in refused("sample", "--ckpt_path", damaged)
 
 
 def test_other_data_than_the_checkpoints_are_refused(trained, data_root, capsys, monkeypatch):

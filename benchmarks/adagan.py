@@ -18,6 +18,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,6 +37,7 @@ from lightning_gans.randomness import derive_seed, keyed_generator
 
 RESULTS = Path(__file__).parent / "results"
 NOISE = 5
+WEIGHT_STD = 0.8
 HELD_OUT_FOR_CALIBRATION = 5000
 PUBLISHED = {  # recalled, not checked against the original: for orientation only
     "vanilla": (0.97, 0.88, 0.63, 0.72, 0.58, 0.59),
@@ -44,17 +46,21 @@ PUBLISHED = {  # recalled, not checked against the original: for orientation onl
     "boosted_3": (0.99, 0.99, 0.98, 0.91, 0.91, 0.86),
     "boosted_10": (1.00, 1.00, 1.00, 1.00, 1.00, 1.00),
 }
+CLASSIFIER_OPTIMIZERS: dict[str, Callable[[list[Tensor]], torch.optim.Optimizer]] = {
+    "adam": partial(torch.optim.Adam, lr=8e-3, betas=(0.5, 0.999), fused=True),
+    "sgd": partial(torch.optim.SGD, lr=8e-3),
+}
 DATA_REGION = 0.99
 SCORES = ("coverage", "on_data")
 Scores = dict[str, list[float]]
 
 
 def generator_network() -> nn.Module:
-    return FullyConnectedGenerator(NOISE, [2], [10, 5])
+    return FullyConnectedGenerator(NOISE, [2], [10, 5], weight_std=WEIGHT_STD)
 
 
 def discriminator_network() -> nn.Module:
-    return FullyConnectedDiscriminator([2], [50, 30], activation="relu")
+    return FullyConnectedDiscriminator([2], [50, 30], activation="relu", weight_std=WEIGHT_STD)
 
 
 class Benchmark:
@@ -97,8 +103,8 @@ class Benchmark:
         """A GAN for every member."""
         generators = Population(generator_network, self.keys("generator", name))
         discriminators = Population(discriminator_network, self.keys("discriminator", name))
-        g_optimizer = generators.optimizer(self.options.generator_lr)
-        d_optimizer = discriminators.optimizer(self.options.discriminator_lr)
+        g_optimizer = torch.optim.SGD(generators.parameters, lr=self.options.generator_lr)
+        d_optimizer = torch.optim.SGD(discriminators.parameters, lr=self.options.discriminator_lr)
         members, batch = len(self.pairs), self.options.batch_size
         for step, real in self.steps(name, weights, self.options.steps):
             with torch.no_grad():
@@ -115,7 +121,7 @@ class Benchmark:
     def train_classifier(self, name: str, states: list[State], shares: list[float]) -> Tensor:
         """Density ratios of the mixtures to the data at all training points, (P, N)."""
         classifiers = Population(discriminator_network, self.keys("classifier", name))
-        optimizer = classifiers.optimizer(self.options.discriminator_lr)
+        optimizer = CLASSIFIER_OPTIMIZERS[self.options.classifier_optimizer](classifiers.parameters)
         members, batch = len(self.pairs), self.options.batch_size
         for step, real in self.steps(name, None, self.options.classifier_steps):
             fake = self.sample(states, shares, batch, name, step)
@@ -294,11 +300,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10, help="how many, from 0")
     parser.add_argument("--components", type=int, default=10, help="T")
-    parser.add_argument("--steps", type=int, default=200, help="generator updates of a component")
+    parser.add_argument("--steps", type=int, default=1000, help="generator updates of a component")
     parser.add_argument("--classifier_steps", type=int, default=500, help="updates of a classifier")
     parser.add_argument("--batch_size", type=int, default=64)
-    parser.add_argument("--generator_lr", type=float, default=4e-3)
-    parser.add_argument("--discriminator_lr", type=float, default=8e-3)
+    parser.add_argument("--generator_lr", type=float, default=1e-2)
+    parser.add_argument("--discriminator_lr", type=float, default=4e-3)
+    parser.add_argument("--classifier_optimizer", choices=CLASSIFIER_OPTIMIZERS, default="adam")
     parser.add_argument("--runs", default="runs/benchmarks", help="where stages are kept")
     parser.add_argument("--name", default="adagan", help="name of the record")
     options = parser.parse_args()

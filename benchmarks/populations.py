@@ -33,9 +33,10 @@ class Population:
         outputs: Tensor = vmap(one)(self.state if state is None else state, inputs)
         return outputs
 
-    def optimizer(self, lr: float) -> torch.optim.Optimizer:
-        """Adam, which treats each number by itself: every member's own."""
-        return torch.optim.Adam(self.state.values(), lr=lr, betas=(0.5, 0.999), fused=True)
+    @property
+    def parameters(self) -> list[Tensor]:
+        """All parameters, for an optimizer that treats each number by itself: every member then has its own."""
+        return list(self.state.values())
 
     def frozen(self) -> State:
         """The parameters, without gradient."""

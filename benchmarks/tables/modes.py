@@ -16,7 +16,7 @@ METHODS = {
 }
 
 CHOSEN_ON = 10
-"""AdaGAN's settings were chosen by the first seeds' coverage: the others' is no choice."""
+"""AdaGAN's length was chosen by the first seeds' coverage: the others' is no choice."""
 
 PACGAN = {
     ("ring", 1): "6.3 ± 0.5, 0.98, 0.45",

@@ -48,11 +48,17 @@ SAMPLES = 1000
 Estimates = dict[str, dict[str, float]]
 
 
+def positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of 1 or more")
+    return int(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gaussian_seeds", type=int, default=30)
-    parser.add_argument("--ica_seeds", type=int, default=10)
-    parser.add_argument("--ratio_seeds", type=int, default=10)
+    parser.add_argument("--gaussian_seeds", type=positive, default=30)
+    parser.add_argument("--ica_seeds", type=positive, default=10)
+    parser.add_argument("--ratio_seeds", type=positive, default=10)
     parser.add_argument("--record", type=Path, default=RECORD)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -79,8 +85,8 @@ def main() -> None:
         if key in record.setdefault(section, {}):
             continue
         record[section][key] = work()
+        write(options.record, record)
         if number % 10 == 0 or number == len(jobs):
-            write(options.record, record)
             print(f"{number} of {len(jobs)}: {section} {key}, {time.process_time():.0f} s of CPU time", flush=True)
     record["summary"] = {
         "gaussian": summary_of_gaussians(record["gaussian"]),
@@ -169,12 +175,16 @@ def summary_of_gaussians(entries: dict[str, Estimates]) -> dict[str, Any]:
     # errors times T are of one size, so that all T can be taken together
     table["nu 10 over mle"] = {
         key: {
-            str(size): quotient([(entry["nu 10"][key], entry["mle"][key]) for entry in found])
+            str(size): quotient([[(entry["nu 10"][key], entry["mle"][key])] for entry in found])
             for size, found in by_size.items()
         }
         | {
+            # all T of a seed share its covariance, so they are drawn together
             "all": quotient(
-                [(n * e["nu 10"][key], n * e["mle"][key]) for n, found in by_size.items() for e in found],
+                [
+                    [(n * e["nu 10"][key], n * e["mle"][key]) for n, e in zip(by_size, of_seed, strict=True)]
+                    for of_seed in zip(*by_size.values(), strict=True)
+                ]
             )
         }
         for key in ("precision", "c")
@@ -197,11 +207,11 @@ def slope(by_size: dict[int, list[float]]) -> dict[str, float]:
     return {"slope": float(fit(values.mean(1, keepdim=True))), "low": float(drawn[0]), "high": float(drawn[1])}
 
 
-def quotient(pairs: list[tuple[float, float]]) -> dict[str, float]:
-    """Quotient of two mean errors on the same data; its 95 % interval by bootstrap over seeds."""
-    above, below = torch.tensor(pairs, dtype=torch.float64).T
+def quotient(of_seeds: list[list[tuple[float, float]]]) -> dict[str, float]:
+    """Quotient of two mean errors on the same data, of each seed's pairs; its 95 % interval by bootstrap over seeds."""
+    above, below = torch.tensor(of_seeds, dtype=torch.float64).mean(1).T
     random = keyed_generator("cpu", "nce benchmark", "bootstrap")
-    chosen = torch.randint(len(pairs), (2000, len(pairs)), generator=random)
+    chosen = torch.randint(len(of_seeds), (2000, len(of_seeds)), generator=random)
     drawn = above[chosen].mean(1) / below[chosen].mean(1)
     low, high = drawn.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return {"quotient": float(above.mean() / below.mean()), "low": low, "high": high}

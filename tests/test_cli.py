@@ -606,6 +606,13 @@ def test_impossible_games_of_points_are_refused_in_one_sentence(args, expected, 
         assert text in sentence
 
 
+def test_a_batch_of_one_is_too_small_to_be_compared_within(refused, tmp_path):
+    config = GAUSSIAN.with_name("mmd_gan_ring.yaml")
+    sentence = refused("fit", "--config", config, "--data.batch_size", 1, "--runs", tmp_path)
+    assert "data.batch_size is 1, but MMDGAN compares samples" in sentence and "needs 2 or more" in sentence
+    assert not list(tmp_path.rglob("version_*"))
+
+
 def test_a_checkpoint_whose_own_class_is_not_here_says_which_module_is_missing(own_copy, refused):
     path = own_copy / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)

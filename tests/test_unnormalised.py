@@ -86,6 +86,18 @@ def test_an_energy_network_in_space_has_no_exact_normaliser() -> None:
     assert EnergyNetwork(3, [4]).exact_log_normaliser() is None
 
 
+def test_mass_at_the_edge_of_the_grid_is_not_integrated_but_said() -> None:
+    model = EnergyNetwork(1, [4], confinement=3.0)
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.zero_()
+    assert model.exact_log_normaliser() is not None
+    # exp(10 x - x²/18) is a normal density around 90, and the grid ends at 24
+    model.network.forward = lambda points: 10 * points[:, 0]
+    with pytest.warns(UserWarning, match=r"reaches the edge of \[-24, 24\]; centre the data"):
+        assert model.exact_log_normaliser() is None
+
+
 def test_nothing_but_c_moves_an_energy_networks_level() -> None:
     free = [name for name, parameter in EnergyNetwork(2, [4]).named_parameters() if parameter.requires_grad]
     assert "log_normaliser" in free

@@ -42,7 +42,8 @@ class LikelihoodPanel(Panel):
       (UnnormalisedGaussian on CorrelatedGaussian);
     - likelihood/amari_index: 0 if all sources are separated, at most 1 (IndependentComponents on MixedSources).
 
-    Those with a true normaliser are left out where there is none (an `EnergyNetwork` above two dimensions).
+    Those with a true normaliser are left out where there is none (an `EnergyNetwork` above two dimensions, or
+    one whose mass lies far from 0, see there).
 
     Drawn into ``samples/``: the learned log density against the true one, with the learned c; in the plane also the
     densities and the classifier, learned beside optimal.

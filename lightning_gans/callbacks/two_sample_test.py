@@ -99,7 +99,7 @@ class TwoSampleTestPanel(Panel):
             "n_real": count,
             "n_fake": count,
             "permutations": self.permutations,
-            "kernel": "RBF, median distance" if self.kernel is None else str(self.kernel),
+            "kernel": "RBF, median distance (MMD²: of the real samples)" if self.kernel is None else str(self.kernel),
             "features": "none" if self._network is None else self._network.name,
         }
         if self._network is not None:

@@ -6,7 +6,7 @@ import torch
 
 from lightning_gans.errors import InputError
 from lightning_gans.functional.kernels import Kernel, RBFMixture, median_distance
-from lightning_gans.functional.mmd import kernel_sums, permuted_squared_mmds, variance_of_unbiased
+from lightning_gans.functional.mmd import kernel_sums, permuted_squared_mmds, unbiased, variance_of_unbiased
 from lightning_gans.metrics.feature_sets import FeatureSets, require_same_size
 from lightning_gans.metrics.kernel_distance import in_fixed_order
 from lightning_gans.randomness import keyed_generator
@@ -16,16 +16,19 @@ class TwoSampleTestValue(NamedTuple):
     """What a kernel two-sample test found.
 
     Attributes:
-        squared_mmd: The unbiased estimate of MMD²; negative about half of the time where the laws are equal.
+        squared_mmd: The unbiased estimate of MMD²; negative about half of the time where the laws are equal. Where the
+            median chose the bandwidth, it was that of the real samples alone, as another generator's is measured too.
         standard_error: Of the estimate, over draws of both sets.
         p_value: Probability of an estimate at least as large if both sets were of one law, in [1/(R + 1), 1].
-        bandwidth: σ of the RBF kernel where it was chosen by the median; None for a kernel that was given.
+        bandwidth: σ of its RBF kernel where it was chosen by the median; None for a kernel that was given.
+        pooled_bandwidth: Likewise σ of the kernel that the p-value is of.
     """
 
     squared_mmd: float
     standard_error: float
     p_value: float
     bandwidth: float | None
+    pooled_bandwidth: float | None
 
 
 class TwoSampleTest(FeatureSets):
@@ -42,8 +45,9 @@ class TwoSampleTest(FeatureSets):
 
     Args:
         permutations: Deals of the labels, R; the smallest p-value there can be is 1 / (R + 1).
-        kernel: The kernel; null for RBF with the median distance of all samples together as bandwidth, which the
-            labels have no part in.
+        kernel: The kernel; null for RBF with the median distance as bandwidth: for the p-value that of all samples
+            together, which the labels have no part in, for MMD² that of the real ones, which the generator has no
+            part in.
         seed: Key of the deals.
     """
 
@@ -81,16 +85,20 @@ class TwoSampleTest(FeatureSets):
         real, generated = in_fixed_order(real), in_fixed_order(generated)
         # of many samples only some are looked at, and which must not depend on the labels
         both = in_fixed_order(torch.cat([real, generated]))
-        bandwidth = None if self.kernel else median_distance(both[::2], both[1::2])
-        kernel = self.kernel or RBFMixture([bandwidth or 1.0])
+        pooled = None if self.kernel else median_distance(both[::2], both[1::2])
+        kernel = self.kernel or RBFMixture([pooled or 1.0])
         random = keyed_generator("cpu", self.seed, "two-sample test")
         value, permuted = permuted_squared_mmds(real, generated, kernel, self.permutations, random)
-        # a deal that is the true one, or its mirror image, differs by rounding only
-        as_large = int((permuted >= value - 1e-12 * permuted.abs().max()).sum())
-        variance = variance_of_unbiased(kernel_sums(real, generated, kernel))
+        # deals that are alike, as the true one and its mirror image, differ by the rounding of kernel values only
+        rounding = 1e-12 * torch.maximum(permuted.abs().max(), kernel.diagonal(both).abs().max())
+        as_large = int((permuted >= value - rounding).sum())
+        bandwidth = None if self.kernel else median_distance(real[::2], real[1::2])
+        sums = kernel_sums(real, generated, self.kernel or RBFMixture([bandwidth or 1.0]))
+        variance = variance_of_unbiased(sums)
         return TwoSampleTestValue(
-            squared_mmd=float(value),
+            squared_mmd=float(unbiased(sums)),
             standard_error=float(variance.clamp_min(0).sqrt()),
             p_value=(1 + as_large) / (1 + self.permutations),
             bandwidth=bandwidth,
+            pooled_bandwidth=pooled,
         )

@@ -6,6 +6,7 @@ which the learned one is measured, is `exact_log_normaliser`.
 """
 
 import math
+import warnings
 from abc import abstractmethod
 from typing import Literal
 
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 
 from lightning_gans.errors import InputError
 from lightning_gans.networks.fully_connected import Activation, FullyConnectedDiscriminator
+
+_AT_THE_EDGE = math.log(1e-3)
+"""More than this share of the mass in a grid's outermost twentieth, and what lies beyond it counts too."""
 
 
 class UnnormalisedModel(nn.Module):
@@ -141,7 +145,7 @@ class EnergyNetwork(UnnormalisedModel):
 
     @torch.no_grad()
     def exact_log_normaliser(self, resolution: int = 1000) -> Tensor | None:
-        """By the trapezoidal rule; None above two dimensions.
+        """By the trapezoidal rule; None above two dimensions, and with a warning where mass is at the grid's edge.
 
         Args:
             resolution: Places along each axis, for d = 2; a hundred times as many for d = 1.
@@ -155,5 +159,13 @@ class EnergyNetwork(UnnormalisedModel):
         line = torch.linspace(-reach, reach, places, dtype=parameter.dtype, device=parameter.device)
         grid = torch.cartesian_prod(*[line] * dim).view(-1, dim)
         logs = torch.cat([self.unnormalised(part).double() for part in grid.split(100_000)])
+        at_edge = (grid.abs() > 0.95 * reach).any(1)
+        if torch.logsumexp(logs[at_edge], 0) - torch.logsumexp(logs, 0) > _AT_THE_EDGE:
+            warnings.warn(
+                f"the energy network's normaliser is not integrated: its mass reaches the edge of "
+                f"[-{reach:g}, {reach:g}]; centre the data at 0, or raise confinement",
+                stacklevel=2,
+            )
+            return None
         # the difference of two places would be a float32 one
         return -torch.logsumexp(logs, 0) - dim * math.log(2 * reach / (places - 1))

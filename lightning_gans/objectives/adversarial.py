@@ -239,10 +239,16 @@ class Adversarial(Game):
         """Refuse other data than the networks take.
 
         Raises:
-            InputError: If the data's samples have another shape than the networks'.
+            InputError: If the data's samples have another shape than the networks', or come in batches too small.
         """
         super().setup(stage)
-        self.require_samples_of(getattr(self.trainer, "datamodule", None))
+        data = getattr(self.trainer, "datamodule", None)
+        self.require_samples_of(data)
+        if stage == "fit" and getattr(data, "batch_size", self.smallest_batch) < self.smallest_batch:
+            raise InputError(
+                f"data.batch_size is {data.batch_size}, but {type(self).__name__} compares samples of a batch with one "  # type: ignore[union-attr]
+                f"another and needs {self.smallest_batch} or more"
+            )
 
     def require_samples_of(self, data: object) -> None:
         """Refuse data whose samples have another shape than the networks'.

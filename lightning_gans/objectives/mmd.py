@@ -119,14 +119,22 @@ class GMMN(Adversarial):
         return mmd.witness(places.flatten(1), real.flatten(1), fake.flatten(1), self.kernel)
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """The witness function at the batch's samples, between them and as many generated ones, shape (B,).
+        """The witness function at each of the batch's samples, of the others against B generated ones, shape (B,).
 
-        The larger, the more a sample is missing from what the generator makes.
+        The larger, the more a sample is missing from what the generator makes. A sample is not compared with itself,
+        which would weigh the more the smaller the batch; a batch of one has nothing else to show for the data.
         """
         real = self.real(batch)
         latent = self.latent.sample(len(real), self.random("prediction"))
         fake = self.generator.from_stored(self.generate(latent))
-        return torch.cat([self.witness(part, real, fake) for part in real.split(500)])
+        rows, made = real.flatten(1), fake.flatten(1)
+        return torch.cat(
+            [
+                (self.kernel(part, rows).sum(1) - self.kernel.diagonal(part)) / max(1, len(rows) - 1)
+                - self.kernel(part, made).mean(1)
+                for part in rows.split(500)
+            ]
+        )
 
 
 class MMDGAN(Adversarial):

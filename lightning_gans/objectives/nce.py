@@ -173,7 +173,10 @@ class NCE(Game):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """log p_m of points, with the learned c: (B,)."""
-        return self.evaluation_density(self.real(batch))
+        points = self.real(batch)
+        # as in training, a logarithm has no digits to give away
+        with torch.autocast(points.device.type, enabled=False):
+            return self.evaluation_density(points)
 
     def _evaluate(self, batch: dict[str, Tensor], batch_idx: int, stage: str) -> None:
         points = self.real(batch)

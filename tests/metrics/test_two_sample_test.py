@@ -53,10 +53,10 @@ def test_a_kernel_that_sees_only_means_does_not_tell_spreads_apart_and_rbf_does(
     assert outcome(real, generated, permutations=99).p_value == 0.01
 
 
-def test_the_statistic_is_the_unbiased_estimate_at_the_median_bandwidth() -> None:
+def test_the_statistic_is_the_unbiased_estimate_at_the_real_samples_median_bandwidth() -> None:
     real, generated = draw(30, 3, 0), draw(25, 3, 1, 0.5)
     found = outcome(real, generated, permutations=9)
-    assert found.bandwidth == pytest.approx(median_distance(real, generated), rel=1e-6)
+    assert found.bandwidth == pytest.approx(median_distance(real[::2], real[1::2]), rel=1e-6)
     expected = squared_mmd(real.double(), generated.double(), RBFMixture([found.bandwidth]))
     assert found.squared_mmd == pytest.approx(expected.item(), abs=1e-12)
 
@@ -64,7 +64,7 @@ def test_the_statistic_is_the_unbiased_estimate_at_the_median_bandwidth() -> Non
 def test_the_labels_have_no_part_in_the_bandwidth_of_many_samples() -> None:
     both = draw(2200, 1, 0)
     dealt = [both[torch.randperm(2200, generator=torch.Generator().manual_seed(deal))] for deal in range(3)]
-    found = {outcome(samples[:1100], samples[1100:], permutations=1).bandwidth for samples in dealt}
+    found = {outcome(samples[:1100], samples[1100:], permutations=1).pooled_bandwidth for samples in dealt}
     assert len(found) == 1
 
 
@@ -81,6 +81,22 @@ def test_samples_that_are_all_alike_in_both_sets_are_no_evidence() -> None:
     assert outcome(same, same, permutations=19, kernel=RBFMixture([1.0])).p_value == 1.0
     with pytest.raises(InputError, match="equal"):
         outcome(same, same, permutations=19)
+
+
+def test_generators_are_compared_by_one_kernel() -> None:
+    # by the median of real and generated samples together the furthest would have less than the one before it
+    real = draw(200, 2, 0)
+    found = [outcome(real, draw(200, 2, 1, mean=mean), permutations=9) for mean in (0.5, 2.0, 20.0, 1000.0)]
+    assert len({value.bandwidth for value in found}) == 1
+    half, two, twenty, thousand = (value.squared_mmd for value in found)
+    assert half < two < twenty <= thousand
+
+
+@pytest.mark.parametrize("size", [20, 100, 300])
+def test_where_one_sample_alone_differs_every_deal_is_as_good_as_another(size: int) -> None:
+    real = torch.zeros(size, 2)
+    real[1] = torch.tensor([0.4, 0.2])
+    assert outcome(real, torch.zeros(size, 2), kernel=RBFMixture([0.7]), permutations=200, seed=1).p_value == 1.0
 
 
 def test_too_few_and_unlike_samples_are_refused() -> None:

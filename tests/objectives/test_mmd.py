@@ -106,12 +106,20 @@ def test_a_continued_gmmn_run_ends_in_the_same_bits(tmp_path) -> None:
     assert all_equal(state_of(second).values(), state_of(straight).values())
 
 
-def test_gmmn_predicts_its_witness_function() -> None:
+def test_gmmn_predicts_its_witness_function_of_the_other_samples() -> None:
     module = gmmn()
     found = module.predict_step({"image": real_images(12)}, 0)
     real, latent = real_images(12) / 255, module.latent.sample(12, module.random("prediction"))
     fake = module.generate(latent) / 255
-    torch.testing.assert_close(found, witness(real.flatten(1), real.flatten(1), fake.flatten(1), module.kernel))
+    for index in range(12):
+        own, others = real[index : index + 1].flatten(1), torch.cat([real[:index], real[index + 1 :]]).flatten(1)
+        expected = witness(own, others, fake.flatten(1), module.kernel)
+        torch.testing.assert_close(found[index : index + 1], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_sample_that_is_alone_in_its_batch_is_not_called_the_most_missed() -> None:
+    alone = gmmn().predict_step({"image": real_images(12)[:1]}, 0)
+    assert alone.isfinite().all() and alone.item() <= 0  # only the generated ones are there to compare with
 
 
 def test_what_only_a_discriminator_could_do_is_refused_by_gmmn() -> None:

@@ -202,3 +202,11 @@ def test_noise_keeps_its_digits_under_autocast() -> None:
     plain = module.draw_noise(50, torch.Generator().manual_seed(1))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(module.draw_noise(50, torch.Generator().manual_seed(1)), plain)
+
+
+def test_predicted_densities_keep_their_digits_under_autocast() -> None:
+    module = gaussian()
+    points = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    plain = module.predict_step({"point": points}, 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(module.predict_step({"point": points}, 0), plain)

@@ -96,6 +96,8 @@ def one_run(options: argparse.Namespace, labels: int, label_seed: int, seed: int
     # a run that goes on where a shorter one was finished is a new version
     found = [score for version in versions(place) if (version / SCORES).is_file() for score in scores_of(version)]
     tested = {str(s.protocol["weights"]): s for s in scores_of(folder) if s.protocol["split"] == "test"}
+    if any(score.protocol.get("fallback_data") for score in tested.values()):
+        sys.exit("this was trained on the fallback data, which says nothing about MNIST; set LIGHTNING_GANS_DATA")
     return {
         "labels": labels,
         "label_seed": label_seed,
@@ -222,7 +224,9 @@ def draw(record: dict[str, Any], path: Path) -> None:
     colours = {labels: f"C{index}" for index, labels in enumerate(PUBLISHED)}
     for (labels, label_seed, seed), run_ in sorted(longest.items()):
         for weights, style in (("ema", "-"), ("raw", ":")):
-            epochs, values = zip(*run_["validation_error_against_epoch"][weights], strict=True)
+            if not (points := run_["validation_error_against_epoch"][weights]):
+                continue  # a run too short to be validated
+            epochs, values = zip(*points, strict=True)
             name = f"{labels} labels, choice {label_seed}, seed {seed}, {'averaged' if weights == 'ema' else 'raw'}"
             axes.plot(epochs, [100 * value for value in values], style, color=colours[labels], label=name)
     for labels in sorted({labels for labels, _, _ in longest}):

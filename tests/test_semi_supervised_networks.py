@@ -61,7 +61,10 @@ def test_after_the_initialisation_all_pre_activations_of_the_batch_have_mean_0_a
 
 def test_a_unit_that_is_constant_on_the_batch_keeps_its_length():
     network = classifier(input_noise=0.0, hidden_noise=0.0)
+    lengths = [layer.parametrizations.weight.original0.clone() for layer in weight_normalised_layers(network)]
     data_dependent_initialisation(network, images(1).expand(8, -1, -1, -1))
+    for layer, length in zip(weight_normalised_layers(network), lengths, strict=True):
+        assert torch.equal(layer.parametrizations.weight.original0, length)
     assert all(parameter.isfinite().all() for parameter in network.parameters())
 
 

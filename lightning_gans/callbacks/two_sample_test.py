@@ -106,8 +106,10 @@ class TwoSampleTestPanel(Panel):
             protocol["extractor_hash"] = self._network.content_hash
         folder, step = run_folder(trainer), trained_steps(trainer, module)
         if trainer.is_global_zero and folder is not None:
+            # of few samples the estimated variance may be negative, which does not say that there is no spread
+            spread = value.standard_error or None
             scores = [
-                Score("two_sample_test/squared_mmd", value.squared_mmd, protocol, value.standard_error, step),
+                Score("two_sample_test/squared_mmd", value.squared_mmd, protocol, spread, step),
                 Score("two_sample_test/p_value", value.p_value, protocol, step=step),
             ]
             append_scores(folder / SCORES, scores)

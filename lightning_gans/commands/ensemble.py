@@ -70,6 +70,13 @@ def measure(options: argparse.Namespace, data: Any, protocol: dict[str, Protocol
         if not isinstance(module, SemiSupervised):
             raise InputError(f"{path} holds a model of the objective {type(module).__name__}, which has no classes")
         own = module.class_probabilities(test.images).cpu().double()
+        if not own.isfinite().all():
+            raise InputError(f"{path} gives no probabilities (NaN), so it can be no member; leave it out")
+        if isinstance(total, Tensor) and total.shape != own.shape:
+            raise InputError(
+                f"{path} tells {own.shape[1]} classes apart, but {options.checkpoints[0]} {total.shape[1]}, so that "
+                "they are no ensemble"
+            )
         total = total + own
         seeds.append(module.seed)
         weights.append(module.classifier_weights)

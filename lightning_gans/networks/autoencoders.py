@@ -25,9 +25,12 @@ class Autoencoder(Discriminator):
     """An encoder as the trunk and a decoder as the head; its number is the reconstruction's distance.
 
     Attributes:
+        output_range: Range of the reconstructions; None for points.
         trunk: Samples (B, *sample_shape) to codes (B, feature_size).
         head: Codes to reconstructions (B, *sample_shape).
     """
+
+    output_range: Range | None = None
 
     def reconstruct(self, codes: Tensor) -> Tensor:
         """Dec(c), shape (B, *sample_shape), from codes (B, feature_size); float32 under autocast too."""
@@ -60,6 +63,7 @@ class FullyConnectedAutoencoder(Autoencoder):
     ):
         super().__init__()
         self.sample_shape = _shape(sample_shape)
+        self.output_range = output_range
         if not hidden or min(hidden) < 1:
             raise InputError(f"hidden is {list(hidden)}, but needs at least the code's width, each 1 or more")
         if (output_range is None) != (len(sample_shape) == 1):
@@ -90,6 +94,7 @@ class MNISTAutoencoder(Autoencoder):
     """
 
     sample_shape = (1, 28, 28)
+    output_range = (0.0, 1.0)
 
     def __init__(self, width: float = 1.0, code: int = 64, slope: float = 0.1):
         super().__init__()

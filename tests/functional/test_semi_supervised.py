@@ -70,9 +70,9 @@ def test_a_smoothed_label_puts_the_rest_of_the_probability_on_the_generated_clas
 
 def test_feature_matching_is_the_distance_of_the_means():
     real = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    fake = torch.tensor([[0.0, 0.0], [0.0, 0.0], [3.0, 12.0]])
-    # the means are (2, 3) and (1, 4)
-    for distance, expected in (("squared", 2.0), ("mean_squared", 1.0), ("mean_absolute", 1.0)):
+    fake = torch.tensor([[0.0, 0.0], [0.0, 0.0], [3.0, 18.0]])
+    # the means are (2, 3) and (1, 6)
+    for distance, expected in (("squared", 10.0), ("mean_squared", 5.0), ("mean_absolute", 2.0)):
         assert float(semi_supervised.feature_matching(real, fake, distance)) == pytest.approx(expected, rel=1e-6)
     assert float(semi_supervised.feature_matching(real, real.flip(0))) == 0
 

@@ -70,6 +70,37 @@ def test_a_sample_beyond_the_margin_does_not_excuse_one_within() -> None:
     assert loss.item() == 5.0
 
 
+def test_the_margin_is_the_one_that_was_asked_for() -> None:
+    module = game(EBGAN, margin=3.0)
+    energies = iter([torch.zeros(2), torch.tensor([1.0, 20.0])])
+    module.energy = lambda samples: next(energies)
+    loss = module.discriminator_loss(real_images(2).float(), module.latent.sample(2, torch.Generator()))
+    assert loss.item() == (3 - 1) / 2
+
+
+def test_k_weighs_the_generated_samples_in_the_discriminators_loss() -> None:
+    module = told(game(BEGAN), [4.0, 0.5])
+    module.control.fill_(0.4)
+    loss = module.discriminator_loss(real_images(2).float(), module.latent.sample(2, torch.Generator()))
+    assert loss.item() == pytest.approx(4 - 0.4 * 0.5)
+
+
+def test_the_repelling_term_moves_the_generator() -> None:
+    real, gradients = real_images().float() / 255, []
+    for weight in (0.0, 1.0):
+        module = game(EBGAN, repelling_weight=weight)
+        module.generator_loss(real, module.latent.sample(8, torch.Generator().manual_seed(0))).backward()
+        gradients.append([parameter.grad for parameter in module.generator.parameters()])
+    assert not any(torch.equal(without, with_) for without, with_ in zip(*gradients, strict=True))
+
+
+def test_an_autoencoder_of_another_range_than_the_generators_is_refused() -> None:
+    other = FullyConnectedAutoencoder([1, SIDE, SIDE], [6, 4], output_range=(-1.0, 1.0))
+    for objective in (EBGAN, BEGAN):
+        with pytest.raises(InputError, match=r"samples in \[0, 1\], but the autoencoder reconstructs \[-1, 1\]"):
+            build(objective, 0.05, discriminator=other)
+
+
 def test_the_repelling_term_reaches_the_generator_with_its_weight() -> None:
     real, losses = real_images().float() / 255, []
     for weight in (0.0, 1.0, 3.0):

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from torch.optim import SGD, Adam
 from torch.utils.data import DataLoader
 
 from lightning_gans.__main__ import main
+from lightning_gans.checkpoint import load_data, load_module
 from lightning_gans.errors import InputError
+from lightning_gans.functional import semi_supervised as functional
 from lightning_gans.latent import LatentSpec, Noise
 from lightning_gans.metrics import read_scores
 from lightning_gans.networks import FullyConnectedClassifier
 from lightning_gans.networks.modes import evaluation_mode
+from lightning_gans.networks.noise_layer import draw_noise_from
 from lightning_gans.objectives import SemiSupervised, Updates
 from lightning_gans.objectives.regularisers import R1
 from tests.objectives.games import (
@@ -70,6 +74,46 @@ def test_every_generator_loss_teaches_the_generator(loss):
     before = weights_of(module.generator)
     play(module, 1, data=loader())
     assert not all_equal(before, weights_of(module.generator))
+
+
+def test_the_discriminators_loss_is_that_of_labelled_real_and_generated_images():
+    module = build(real_label=0.9, unlabelled_weight=0.7)
+    images, labels, real = real_images(seed=1) / 255, torch.arange(BATCH) % 3, real_images(seed=2) / 255
+    latent = module.latent.sample(BATCH, torch.Generator().manual_seed(0))
+    module._labelled = iter([(images, labels)])
+    loss = module.discriminator_loss(real, latent)
+    draw_noise_from(module.discriminator, module.random("noise in the discriminator"))
+    network = module.discriminator
+    by_class, of_real, of_fake = (
+        network.class_logits(network.trunk(shown)) for shown in (images, real, module.generator(latent.flat))
+    )
+    expected = functional.supervised(by_class, labels) + 0.7 * functional.unsupervised(of_real, of_fake, 0.9)
+    torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("distance", ["squared", "mean_squared", "mean_absolute"])
+def test_feature_matching_compares_features_of_real_and_generated_images_without_noise_on_them(distance):
+    module = build(feature_distance=distance)
+    real, latent = real_images(seed=2) / 255, module.latent.sample(BATCH, torch.Generator().manual_seed(0))
+    loss = module.generator_loss(real, latent)
+    draw_noise_from(module.discriminator, module.random("noise in the discriminator"))
+    of_real, of_fake = (module.discriminator.trunk(shown) for shown in (real, module.generator(latent.flat)))
+    torch.testing.assert_close(loss, functional.feature_matching(of_real, of_fake, distance))
+    # what noise is in the trunk comes before its last linear layer
+    assert isinstance(list(module.discriminator.trunk.modules())[-1], torch.nn.ReLU)
+
+
+def test_the_past_weighs_what_was_asked_for():
+    module = build(historical_averaging=0.3)
+    module.history["generator"].see(module.generator, 0)
+    with torch.no_grad():
+        for parameter in module.generator.parameters():
+            parameter.add_(1.0)
+    penalty = module.history["generator"].penalty(module.generator)
+    (player,) = (player for player in module.players() if player.name == "generator")
+    plain = replace(player, loss=lambda real: torch.tensor(2.0))
+    assert penalty > 0
+    torch.testing.assert_close(module._remembering(plain).loss(torch.empty(0)), 2 + 0.3 * penalty)
 
 
 def test_every_update_of_the_discriminator_has_labelled_images_of_its_own(monkeypatch):
@@ -226,7 +270,12 @@ def test_test_reports_the_error_with_the_labels_in_its_protocol(fitted, capsys, 
     }
     assert errors.keys() == {"ema", "raw"}
     assert errors["ema"].protocol["n_labelled"] == 20 and errors["ema"].protocol["n_scored"] == 300
-    assert 0 <= errors["ema"].value < 0.9
+    module, data = load_module(folder / "checkpoints" / "last.ckpt"), load_data(folder / "checkpoints" / "last.ckpt")
+    test = data.split("test")
+    for weights, network in (("raw", module.discriminator), ("ema", module.classifier_average.network)):
+        classes = network.eval().class_logits(network.trunk(module.generator.from_stored(test.images))).argmax(1)
+        expected = (classes != test.labels).double().mean().item()
+        assert errors[weights].value == pytest.approx(expected, abs=1e-5) and 0 < expected < 0.95
 
 
 def test_predict_writes_the_class_of_every_test_image_and_the_probabilities_of_all(fitted, monkeypatch):
@@ -251,6 +300,27 @@ def test_an_ensemble_is_tested_by_one_command(fitted, tmp_path, capsys, monkeypa
     first, second, joint = read_scores(tmp_path / "scores.jsonl")
     assert (first.protocol["members"], second.protocol["seed"], joint.protocol["seed"]) == (1, 1, [0, 1])
     assert joint.protocol["members"] == 2 and joint.step == first.step
+    test = load_data(checkpoints[0]).split("test")
+    members = [load_module(path).class_probabilities(test.images) for path in checkpoints]
+    for score, probabilities in ((first, members[0]), (second, members[1]), (joint, members[0] + members[1])):
+        wrong = (probabilities.argmax(1) != test.labels).double().mean().item()
+        assert score.value == pytest.approx(wrong, abs=1e-5)
+
+
+def test_members_without_probabilities_or_with_other_classes_are_refused(fitted, refused, tmp_path):
+    own = str(fitted / "version_0" / "checkpoints" / "last.ckpt")
+    broken = torch.load(own, weights_only=True)
+    broken["lightning_gans"]["seed"] = 7
+    for name, weights in broken["state_dict"].items():
+        if name.startswith("classifier_average.") and weights.is_floating_point():
+            weights.fill_(float("nan"))
+    torch.save(broken, tmp_path / "broken.ckpt")
+    assert "broken.ckpt gives no probabilities" in refused("ensemble", own, tmp_path / "broken.ckpt", "--device", "cpu")
+    args = ["--config", CONFIG, "--runs", tmp_path, "--seed_everything", 3, "--model.discriminator.num_classes", 12]
+    assert main([str(arg) for arg in ("fit", *args, "--trainer.max_steps", 2, "--trainer.limit_val_batches", 0)]) == 0
+    more = tmp_path / "semi_supervised" / "version_0" / "checkpoints" / "last.ckpt"
+    sentence = refused("ensemble", own, more, "--device", "cpu")
+    assert "tells 12 classes apart" in sentence and "last.ckpt 10, so that" in sentence
 
 
 def test_an_ensemble_of_one_or_of_other_labels_is_refused(fitted, refused, tmp_path):

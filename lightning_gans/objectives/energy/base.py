@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from lightning_gans.errors import InputError
 from lightning_gans.networks.autoencoders import Autoencoder
 from lightning_gans.objectives.adversarial import Adversarial
 
@@ -19,12 +20,21 @@ class EnergyBased(Adversarial):
     Args:
         discriminator: An autoencoder.
         **kwargs: The arguments of `Adversarial`; codes, if the latent has any, are merely more noise here.
+
+    Raises:
+        InputError: If the generator's samples are in another range than the autoencoder's reconstructions.
     """
 
     prediction: ClassVar[str] = "energy"
 
     def __init__(self, discriminator: Autoencoder, **kwargs: Any):
         super().__init__(discriminator=discriminator, **kwargs)
+        made, reconstructed = self.generator.output_range, discriminator.output_range
+        if made is not None and reconstructed is not None and tuple(made) != tuple(reconstructed):
+            raise InputError(
+                f"the generator makes samples in [{made[0]:g}, {made[1]:g}], but the autoencoder reconstructs "
+                f"[{reconstructed[0]:g}, {reconstructed[1]:g}]; set output_range of one of them"
+            )
 
     @abstractmethod
     def energy(self, samples: Tensor) -> Tensor:

@@ -148,6 +148,11 @@ def sentence(message: str, names: set[str]) -> str:
 
 
 def _option_hint(name: str, names: set[str]) -> str:
+    # a name without what it belongs to
+    if within := sorted((known for known in names if known.endswith(f".{name}")), key=len):
+        return f"; did you mean '--{within[0]}'?"
+    if name in names:
+        return ""  # an argument of some class, which is no option by itself
     whole = [known for known in names if "." not in known]
     if "." not in name and (close := difflib.get_close_matches(name, whole, n=1, cutoff=0.6)):
         return f"; did you mean '--{close[0]}'?"

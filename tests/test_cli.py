@@ -272,6 +272,8 @@ def test_every_configuration_trains(name, request, tmp_path, monkeypatch):
 REFUSALS = {
     "unknown option": (["--modl.x", 1], "--modl.x", "--model.x"),
     "an unknown option of its own": (["--experimnt", "x"], "'--experimnt'; did you mean '--experiment'?"),
+    "an option without its group": (["--max_steps", 3], "'--max_steps'; did you mean '--trainer.max_steps'?"),
+    "an argument of some class": (["--components", 3], "unknown option '--components'\n"),
     "unknown network key": (["--model.generator.wdth", 1], "model.generator.wdth", "'width'"),
     "unknown code key": (["--model.latent.codes.digit.wieght", 1], "digit.wieght", "'weight'"),
     "wrong type": (["--trainer.max_steps", "many"], "trainer.max_steps", "int"),

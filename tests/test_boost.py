@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import yaml
 
 from lightning_gans import cli
 from lightning_gans.__main__ import main
-from lightning_gans.callbacks import GracefulStop
+from lightning_gans.callbacks import DensityPanel, GracefulStop
 from lightning_gans.checkpoint import load_module
 from lightning_gans.metrics import read_scores
 from lightning_gans.objectives import AdaGAN
@@ -465,3 +466,27 @@ def test_scores_that_components_lack_are_told_with_what_to_set(tmp_path: Path, c
     said = capsys.readouterr().err
     assert "no run was scored" not in said
     assert "components had no validations; set --trainer.val_check_interval to 5 or less" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_components_last_validation_stops_before_the_next_component(
+    number: int, tmp_path: Path, boosted: Path, monkeypatch, capsys
+) -> None:
+    measure, seen = DensityPanel.measure, []
+
+    def interrupted(self, *args):
+        seen.append(1)
+        if len(seen) == 1:
+            os.kill(os.getpid(), number)
+        return measure(self, *args)
+
+    monkeypatch.setattr(DensityPanel, "measure", interrupted)
+    with pytest.raises(SystemExit) as end:
+        boost(tmp_path)
+    assert end.value.code == 128 + number and len(seen) == 1
+    assert f"stopped by {signal.Signals(number).name} after component_01; saved" in capsys.readouterr().err
+    folder = tmp_path / "boost" / "version_0"
+    assert is_finished(folder / "component_01" / "version_0") and not (folder / "mixture_01").exists()
+    monkeypatch.undo()
+    assert boost(tmp_path) == 0
+    assert same(state(folder), state(boosted))

@@ -11,17 +11,26 @@ from lightning_gans.callbacks.checkpoints import RunCheckpoints
 
 
 class Interrupted(Exception):
-    """A signal stopped the run between two steps; everything up to the last one is saved.
+    """A signal stopped what was going on where nothing is lost; everything up to there is saved.
 
     Attributes:
         signal_number: SIGINT or SIGTERM.
-        step: Generator updates done.
     """
 
-    def __init__(self, signal_number: int, step: int):
-        super().__init__(f"stopped by {signal.Signals(signal_number).name} after step {step}")
+    def __init__(self, signal_number: int, where: str):
+        super().__init__(f"stopped by {signal.Signals(signal_number).name} {where}")
         self.signal_number = signal_number
-        self.step = step
+
+
+_unanswered: list[int] = []
+
+
+def take_unanswered_signal() -> int | None:
+    """The signal that came after a run's last step had begun, when there was no further step to stop before.
+
+    Whoever trains several runs one after another asks here between them; None if there was none since it was asked.
+    """
+    return _unanswered.pop() if _unanswered else None
 
 
 class GracefulStop(Callback):
@@ -60,10 +69,15 @@ class GracefulStop(Callback):
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, RunCheckpoints):
                 callback.save(trainer)
-        raise Interrupted(self._received or signal.SIGTERM, trainer.global_step)
+        number, self._received = self._received or signal.SIGTERM, None
+        raise Interrupted(number, f"after step {trainer.global_step}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give the signals back."""
+        """Give the signals back; leave word of one that nobody has acted on."""
+        _unanswered.clear()
+        if self._received is not None:
+            _unanswered.append(self._received)
+            self._received = None
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}

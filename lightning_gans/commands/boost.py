@@ -14,9 +14,9 @@ from lightning_gans.commands.boosting_checks import how_to_validate, printed_con
 from lightning_gans.commands.boosting_options import RECORD, Boosting, Command
 from lightning_gans.commands.boosting_runs import Fit, Runs, Stage
 from lightning_gans.errors import InputError
-from lightning_gans.files import atomic_path
+from lightning_gans.files import atomic_path, hold
 from lightning_gans.functional import boosting
-from lightning_gans.runs import CHECKPOINTS, CONFIG, FINISHED, lock, versions, write_json
+from lightning_gans.runs import CHECKPOINTS, CONFIG, FINISHED, versions, write_json
 
 
 def main(args: list[str], fit: Fit) -> None:
@@ -34,9 +34,9 @@ def main(args: list[str], fit: Fit) -> None:
     config = yaml.safe_load(printed)
     require_boostable(config, command.plan)
     folder, settings = command.folder(), command.settings
-    runs = Runs(folder, command.write_configs(folder), command.seed, fit)
+    held = hold(folder, f"another process is boosting in {folder}; wait for it to end")
+    runs = Runs(folder, command.write_configs(folder), command.seed, fit, held)
     say(f"writing to {folder}")
-    held = lock(folder)
     _begin(folder, settings)
     try:
         stages = _SEQUENCES[command.plan.method](command.plan, runs, lambda: _record(folder, settings, runs.stages))
@@ -48,8 +48,7 @@ def main(args: list[str], fit: Fit) -> None:
             shutil.rmtree(folder)  # bad input: nothing has begun
         raise
     finally:
-        if held is not None:  # None on other ranks, which write nothing
-            held.close()
+        held.close()
     final = stages[-1].mixture_run
     assert final is not None
     for name in (f"{CHECKPOINTS}/last.ckpt", CONFIG):

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import torch
 import yaml
 
+from lightning_gans.callbacks.interruption import Interrupted, take_unanswered_signal
 from lightning_gans.checkpoint import configuration, load_data, load_module, read_checkpoint
 from lightning_gans.commands.boosting_processes import train_in_processes
 from lightning_gans.data import SplitDataModule
@@ -90,14 +91,16 @@ class Runs:
         arguments: Those of `fit` for a component.
         seed: Key of everything; the first component has it itself, so that it is the run that `fit` would make.
         fit: Runs `fit`.
+        held: What holds the folder; processes started for its components hold it with us.
     """
 
-    def __init__(self, folder: Path, arguments: list[str], seed: int, fit: Fit):
+    def __init__(self, folder: Path, arguments: list[str], seed: int, fit: Fit, held: IO[Any]):
         self.folder = folder
         self.arguments = arguments
         self.seed = seed
         self.stages: list[Stage] = []
         self._fit = fit
+        self._held = held
 
     # ---- components
 
@@ -118,7 +121,7 @@ class Runs:
                 for t, name in enumerate(names, start=1)
                 if not self._is_done(name)
             }
-            train_in_processes(commands, processes, self.folder)
+            train_in_processes(commands, processes, self.folder, self._held)
             for name in names:
                 self._finished(name)
 
@@ -200,6 +203,8 @@ class Runs:
     def _run(self, name: str, arguments: list[str]) -> Path:
         if not self._is_done(name):
             self._fit(["fit", *arguments, *self._place(name)])
+            if (number := take_unanswered_signal()) is not None:
+                raise Interrupted(number, f"after {name}")
         return self._finished(name)
 
     def _place(self, name: str) -> list[str]:
@@ -225,7 +230,9 @@ class Runs:
         folders = versions(self.folder / name)
         if there and not folders:
             raise InputError(f"there is no run of {name} in {self.folder}")
-        return folders[-1] if folders else None  # type: ignore[return-value]
+        # where a run was begun twice, what counts is the one that was finished
+        finished = [folder for folder in folders if is_finished(folder)]
+        return [*folders, *finished][-1] if folders else None  # type: ignore[return-value]
 
     @staticmethod
     def _score(run: Path, measure: str) -> float | None:

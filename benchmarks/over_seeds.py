@@ -11,22 +11,22 @@ benchmarks/results/<experiment>.json.
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
 import sys
 import time
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
+from same_settings import of_these_settings, read_configs, resolved, run, settings_hash
 
 from lightning_gans import __version__
-from lightning_gans.__main__ import main as command_line
 from lightning_gans.files import atomic_path
 from lightning_gans.metrics import Score, read_scores
+from lightning_gans.metrics.score import json_number, number_of_json
 from lightning_gans.runs import is_finished, versions
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,7 +42,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="CPU threads; torch's choice by default")
     parser.add_argument("overrides", nargs="*", help="after --: options for fit, such as --trainer.max_steps 100")
     options = parser.parse_args()
-    name = options.name or yaml.safe_load(Path(options.config[0]).read_text())["experiment"]
+    named = [config["experiment"] for config in read_configs(options.config) if "experiment" in config]
+    if not (options.name or named):
+        sys.exit(f"{' and '.join(options.config)} name no experiment; give --name")
+    name = options.name or named[-1]
     record = RESULTS / f"{name}.json"
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -76,24 +79,24 @@ def recorded_seeds(record: Path, options: argparse.Namespace) -> dict[str, dict[
     return content["seeds"]
 
 
-def settings_hash(configs: list[str]) -> str:
-    """Hash of what the configurations say, comments aside."""
-    said = [yaml.safe_load(Path(config).read_text()) for config in configs]
-    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def run_seed(options: argparse.Namespace, experiment: str, seed: int) -> dict[str, Any]:
     """Train one seed, unless that is done, and score it on the test split."""
-    finished = [folder for folder in versions(Path(options.runs) / experiment) if is_finished(folder)]
+    configs = [part for config in options.config for part in ("--config", config)]
+    place = ["--runs", options.runs, "--experiment", experiment, "--seed_everything", str(seed)]
+    arguments = [*configs, *place, *options.overrides]
+    asked = resolved(*arguments)
+
+    found = of_these_settings(Path(options.runs) / experiment, asked)
+    finished = [folder for folder in found if is_finished(folder)]
+    begun = [folder for folder in found if (folder / LAST).is_file()]
     started, seconds = time.perf_counter(), None
     if not finished:
-        configs = [part for config in options.config for part in ("--config", config)]
-        place = ["--runs", options.runs, "--experiment", experiment, "--seed_everything", str(seed)]
-        begun = [folder for folder in versions(Path(options.runs) / experiment)[-1:] if (folder / LAST).is_file()]
-        run("fit", *configs, *place, *options.overrides, *(["--ckpt_path", "last"] if begun else []))
+        run("fit", *arguments, *(["--ckpt_path", str(begun[-1] / LAST)] if begun else []))
         seconds = None if begun else round(time.perf_counter() - started, 1)
-    folder = finished[-1] if finished else versions(Path(options.runs) / experiment)[-1]
-    run("test", "--ckpt_path", str(folder / "checkpoints" / "last.ckpt"))
+    folder = [*versions(Path(options.runs) / experiment)[-1:], *begun[-1:], *finished[-1:]][-1]
+    if not is_finished(folder):
+        sys.exit(f"the run of seed {seed} was stopped; the same command goes on with it")
+    run("test", "--ckpt_path", str(folder / LAST))
     scores = {s.metric: s for s in read_scores(folder / "scores.jsonl") if s.protocol["split"] in ("test", "floor")}
     if any(score.protocol.get("fallback_data") for score in scores.values()):
         sys.exit("this was trained on the fallback data, which says nothing about MNIST; set LIGHTNING_GANS_DATA")
@@ -101,15 +104,10 @@ def run_seed(options: argparse.Namespace, experiment: str, seed: int) -> dict[st
         "steps": max(score.step for score in scores.values() if score.step is not None),  # the floor has none
         "wall_seconds": seconds,
         "cpu_threads": torch.get_num_threads(),
-        "scores": {metric: round(score.value, 5) for metric, score in scores.items()},
-        "spreads": {m: round(s.spread, 5) for m, s in scores.items() if s.spread is not None},
+        "scores": {metric: json_number(round(score.value, 5)) for metric, score in scores.items()},
+        "spreads": {m: json_number(round(s.spread, 5)) for m, s in scores.items() if s.spread is not None},
         "protocols": grouped(list(scores.values())),
     }
-
-
-def run(*args: str) -> None:
-    if status := command_line(list(args)):
-        sys.exit(f"`{' '.join(args)}` ended with status {status}")
 
 
 def grouped(scores: list[Score]) -> list[dict[str, Any]]:
@@ -135,20 +133,27 @@ def command(options: argparse.Namespace, seeds: list[str]) -> str:
     return " ".join(parts)
 
 
+def summarised(values: list[float]) -> dict[str, float | str | None]:
+    """Where the scores of the seeds lie; as in JSON, null where one of them is not a number."""
+    finite = all(map(math.isfinite, values))
+    known = not any(map(math.isnan, values))
+    found = {
+        "median": statistics.median(values) if known else math.nan,
+        "mean": statistics.fmean(values),
+        "sd": statistics.stdev(values) if finite and len(values) > 1 else math.nan,
+        "min": min(values) if known else math.nan,
+        "max": max(values) if known else math.nan,
+    }
+    return {name: json_number(round(value, 5)) for name, value in found.items()}
+
+
 def write(record: Path, options: argparse.Namespace, seeds: dict[str, dict[str, Any]]) -> None:
     first, *others = seeds.values()
     summary = {}
     for metric in first["scores"]:
         if any(metric not in entry["scores"] for entry in others):
             continue  # recorded by different versions of the code, of which one measured it
-        values = [entry["scores"][metric] for entry in seeds.values()]
-        summary[metric] = {
-            "median": round(statistics.median(values), 5),
-            "mean": round(statistics.fmean(values), 5),
-            "sd": round(statistics.stdev(values), 5) if len(values) > 1 else None,
-            "min": min(values),
-            "max": max(values),
-        }
+        summary[metric] = summarised([number_of_json(entry["scores"][metric]) for entry in seeds.values()])
     content = {
         "config": options.config,
         "settings": settings_hash(options.config),

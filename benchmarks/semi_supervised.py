@@ -24,18 +24,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from over_seeds import RESULTS, run
+from over_seeds import RESULTS
+from same_settings import of_these_settings, resolved, run, settings_hash
 
 from lightning_gans import __version__
 from lightning_gans.checkpoint import read_checkpoint
 from lightning_gans.files import atomic_path
 from lightning_gans.metrics import Score, read_scores
-from lightning_gans.runs import SCORES, is_finished, versions
+from lightning_gans.runs import SCORES, is_finished
 
 ERROR = "classification_error"
 LAST = "checkpoints/last.ckpt"
 UPDATES_PER_EPOCH = 600
 IMAGES = 10_000
+LENGTHS = ("trainer.max_steps", "trainer.val_check_interval", "checkpoints.every_n_steps")
+"""What may differ from a run that is asked for more updates."""
 PUBLISHED = {20: (1677, 452, 1134, 445), 50: (221, 136, 142, 96), 100: (93, 6.5, 86, 5.6), 200: (90, 4.2, 81, 4.3)}
 """Errors among 10,000: mean and ± of one model, mean and ± of an ensemble of ten (Salimans et al. 2016, table 1)."""
 
@@ -60,6 +63,7 @@ def main() -> None:
         for label_seed in options.label_seeds:
             for seed in options.seeds:
                 key = f"{labels} labels, choice {label_seed}, seed {seed}, {options.max_steps} updates"
+                require_same_settings(options.record, key, labels)
                 if key not in read(options.record)["runs"]:
                     add(options.record, "runs", key, one_run(options, labels, label_seed, seed))
             if len(options.seeds) > 1:
@@ -72,29 +76,21 @@ def main() -> None:
 
 def one_run(options: argparse.Namespace, labels: int, label_seed: int, seed: int) -> dict[str, Any]:
     """Train one model, unless that is done, and test it."""
-    place = experiment(options, labels, label_seed, seed)
     started, seconds = time.perf_counter(), None
-    if trained(place, options.max_steps) is None:
-        begun = [folder for folder in versions(place) if (folder / LAST).is_file()]
+    if (folder := trained(options, labels, label_seed, seed)) is None:
+        begun = [folder for folder in of_one_run(options, labels, label_seed, seed) if (folder / LAST).is_file()]
         if begun and steps_of(begun[-1]) > options.max_steps:
             sys.exit(f"{begun[-1]} has been trained for longer than {options.max_steps} updates; give other --runs")
-        run(
-            "fit",
-            *("--config", f"conf/semi_supervised_mnist_{labels}.yaml", "--runs", options.runs),
-            *("--experiment", place.name, "--seed_everything", str(seed), "--data.labelled.seed", str(label_seed)),
-            *("--trainer.max_steps", str(options.max_steps)),
-            *("--trainer.val_check_interval", str(options.val_check_interval)),
-            *("--checkpoints.every_n_steps", str(min(options.val_check_interval, 1000))),
-            *(["--ckpt_path", "last"] if begun else []),
-        )
+        goes_on = ["--ckpt_path", str(begun[-1] / LAST)] if begun else []
+        run("fit", *arguments_of(options, labels, label_seed, seed), *goes_on)
         # of a run that went on, the time of its last session says nothing
         seconds = None if begun else round(time.perf_counter() - started, 1)
-    folder = trained(place, options.max_steps)
+        folder = trained(options, labels, label_seed, seed)
     if folder is None:
-        sys.exit(f"the run in {place} was stopped; the same command goes on with it")
+        sys.exit(f"{experiment(labels, label_seed, seed)} was stopped; the same command goes on with it")
     run("test", "--ckpt_path", str(folder / LAST))
-    # a run that goes on where a shorter one was finished is a new version
-    found = [score for version in versions(place) if (version / SCORES).is_file() for score in scores_of(version)]
+    parts = of_one_run(options, labels, label_seed, seed)
+    found = [score for part in parts if (part / SCORES).is_file() for score in scores_of(part)]
     tested = {str(s.protocol["weights"]): s for s in scores_of(folder) if s.protocol["split"] == "test"}
     if any(score.protocol.get("fallback_data") for score in tested.values()):
         sys.exit("this was trained on the fallback data, which says nothing about MNIST; set LIGHTNING_GANS_DATA")
@@ -109,6 +105,7 @@ def one_run(options: argparse.Namespace, labels: int, label_seed: int, seed: int
         "wall_seconds": seconds,
         "cpu_threads": torch.get_num_threads(),
         "protocol": tested["ema"].protocol,
+        "settings": settings_hash([configuration(labels)]),
         "command": command(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
         + (torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"),
@@ -117,8 +114,8 @@ def one_run(options: argparse.Namespace, labels: int, label_seed: int, seed: int
 
 def ensemble(options: argparse.Namespace, labels: int, label_seed: int) -> dict[str, Any]:
     """Test the runs of one choice of labels together."""
-    places = [experiment(options, labels, label_seed, seed) for seed in options.seeds]
-    checkpoints = [str(folder / LAST) for place in places if (folder := trained(place, options.max_steps))]
+    folders = [trained(options, labels, label_seed, seed) for seed in options.seeds]
+    checkpoints = [str(folder / LAST) for folder in folders if folder is not None]
     out = Path(options.runs) / f"ensemble_{labels}_labels_{label_seed}"
     run("ensemble", *checkpoints, "--out", str(out))
     joint = read_scores(out / SCORES)[-1]
@@ -133,8 +130,24 @@ def ensemble(options: argparse.Namespace, labels: int, label_seed: int) -> dict[
     }
 
 
-def experiment(options: argparse.Namespace, labels: int, label_seed: int, seed: int) -> Path:
-    return Path(options.runs) / f"semi_supervised_mnist_{labels}_choice{label_seed}_seed{seed}"
+def configuration(labels: int) -> str:
+    return f"conf/semi_supervised_mnist_{labels}.yaml"
+
+
+def experiment(labels: int, label_seed: int, seed: int) -> str:
+    return f"semi_supervised_mnist_{labels}_choice{label_seed}_seed{seed}"
+
+
+def arguments_of(options: argparse.Namespace, labels: int, label_seed: int, seed: int) -> tuple[str, ...]:
+    """The arguments of `fit` for one run."""
+    return (
+        *("--config", configuration(labels), "--runs", options.runs),
+        *("--experiment", experiment(labels, label_seed, seed)),
+        *("--seed_everything", str(seed), "--data.labelled.seed", str(label_seed)),
+        *("--trainer.max_steps", str(options.max_steps)),
+        *("--trainer.val_check_interval", str(options.val_check_interval)),
+        *("--checkpoints.every_n_steps", str(min(options.val_check_interval, 1000))),
+    )
 
 
 def steps_of(folder: Path) -> int:
@@ -142,10 +155,16 @@ def steps_of(folder: Path) -> int:
     return read_checkpoint(folder / LAST)["lightning_gans"]["step"]
 
 
-def trained(place: Path, steps: int) -> Path | None:
+def of_one_run(options: argparse.Namespace, labels: int, label_seed: int, seed: int) -> list[Path]:
+    """Its versions, oldest first: one that was asked for more updates after its end has another version for these."""
+    asked = resolved(*arguments_of(options, labels, label_seed, seed))
+    return of_these_settings(Path(options.runs) / experiment(labels, label_seed, seed), asked, *LENGTHS)
+
+
+def trained(options: argparse.Namespace, labels: int, label_seed: int, seed: int) -> Path | None:
     """The version that was trained for so many updates to its end, None if there is none."""
-    finished = [folder for folder in versions(place) if is_finished(folder) and (folder / LAST).is_file()]
-    return next((folder for folder in finished if steps_of(folder) == steps), None)
+    finished = [folder for folder in of_one_run(options, labels, label_seed, seed) if is_finished(folder)]
+    return next((folder for folder in finished if steps_of(folder) == options.max_steps), None)
 
 
 def scores_of(folder: Path) -> list[Score]:
@@ -177,6 +196,13 @@ def read(record: Path) -> dict[str, Any]:
     if record.is_file():
         return json.loads(record.read_text())
     return {"version": __version__, "torch": torch.__version__, "runs": {}, "ensembles": {}}
+
+
+def require_same_settings(record: Path, key: str, labels: int) -> None:
+    """Exit if a run was recorded when its configuration said something else."""
+    now = settings_hash([configuration(labels)])
+    if read(record)["runs"].get(key, {}).get("settings", now) != now:
+        sys.exit(f"{record} has '{key}' by another {configuration(labels)}; give another --record")
 
 
 def add(record: Path, kind: str, key: str, entry: dict[str, Any]) -> None:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lightning_gans.metrics.score import number_of_json
+
 RESULTS = Path(__file__).parents[1] / "results"
 
 
@@ -14,6 +16,6 @@ def read(name: str) -> dict[str, Any] | None:
 
 
 def over_seeds(entry: dict[str, Any], decimals: int) -> str:
-    """Mean ± standard deviation; the mean alone of one seed."""
+    """Mean ± standard deviation; the mean alone of one seed, or where the scores are not all finite."""
     spread = "" if entry["sd"] is None else f" ± {entry['sd']:.{decimals}f}"
-    return f"{entry['mean']:.{decimals}f}{spread}"
+    return f"{number_of_json(entry['mean']):.{decimals}f}{spread}"

@@ -170,9 +170,9 @@ def _plain(metric: str, key: str, value: Any) -> ProtocolValue:
 
 def _record(score: Score) -> dict[str, Any]:
     """What is written; absent, not null, where there is no spread or step, for null stands for NaN."""
-    record: dict[str, Any] = {"metric": score.metric, "value": _json_number(score.value)}
+    record: dict[str, Any] = {"metric": score.metric, "value": json_number(score.value)}
     if score.spread is not None:
-        record["spread"] = _json_number(score.spread)
+        record["spread"] = json_number(score.spread)
     if score.step is not None:
         record["step"] = score.step
     return record | {"protocol": score.protocol}
@@ -180,11 +180,8 @@ def _record(score: Score) -> dict[str, Any]:
 
 def _score(record: dict[str, Any]) -> Score:
     """The inverse of :func:`_record`."""
-    value = math.nan if record["value"] is None else float(record["value"])
-    spread = record.get("spread")
-    if "spread" in record:
-        spread = math.nan if spread is None else float(spread)
-    return Score(record["metric"], value, record["protocol"], spread, record.get("step"))
+    spread = number_of_json(record["spread"]) if "spread" in record else None
+    return Score(record["metric"], number_of_json(record["value"]), record["protocol"], spread, record.get("step"))
 
 
 def _mend_end(path: Path) -> bytes:
@@ -204,10 +201,16 @@ def _mend_end(path: Path) -> bytes:
     return b"\n"
 
 
-def _json_number(value: float) -> float | str | None:
+def json_number(value: float) -> float | str | None:
+    """A number as it is written into JSON, which has no word for some: null for NaN, "inf" and "-inf"."""
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
     return None if math.isnan(value) else value
+
+
+def number_of_json(value: float | str | None) -> float:
+    """The inverse of :func:`json_number`."""
+    return math.nan if value is None else float(value)
 
 
 def _word(value: object) -> str:

@@ -68,7 +68,13 @@ from lightning_gans.runs import (
     lock,
     remove_if_empty,
 )
-from lightning_gans.settings import require_batches, require_choice, require_trainable, unscored_because
+from lightning_gans.settings import (
+    require_batches,
+    require_choice,
+    require_sections,
+    require_trainable,
+    unscored_because,
+)
 
 DESCRIPTION = """Train, compare and understand GANs.
 
@@ -185,6 +191,7 @@ class GanCLI(LightningCLI):
         """Check what can be checked before minutes are spent."""
         assert self.subcommand is not None  # fit, validate, test or predict
         settings = self.config[self.subcommand]
+        require_sections(settings, [name for name in SECTIONS if name not in ("seed_everything", "experiment", "runs")])
         self.plain_config = self._plain_config()
         path = settings.get("ckpt_path")
         if self.subcommand == "fit":

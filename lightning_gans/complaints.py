@@ -111,7 +111,8 @@ def _named_first(found: re.Match[str]) -> str:
 def _leaves(node: Node, context: Complaint) -> Iterator[Complaint]:
     if key := re.fullmatch(r'Parser key "(.+)":', node.text):
         kinds = node.told("Subtypes:") or _annotation(context.owner, key[1])
-        base = _LISTS.search(kinds)
+        # a list that a function is to be given is no list of classes
+        base = None if "Callable[" in kinds else _LISTS.search(kinds)
         path = (*context.path, key[1])
         given = node.told("Given value:")
         typed = _TYPED.match(given) if not context.typed else None

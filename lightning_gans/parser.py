@@ -17,7 +17,7 @@ import lightning_gans.functional.kernels
 import lightning_gans.latent
 import lightning_gans.networks
 import lightning_gans.objectives
-from lightning_gans.sentences import nearest, sentence_about_a_class
+from lightning_gans.sentences import FORM, nearest, sentence_about_a_class
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -107,6 +107,7 @@ def sentence(message: str, names: set[str]) -> str:
         choices = re.findall(r"'([^']+)'", match[2])
         return f"'{match[1]}' is none of {', '.join(choices)}{nearest(match[1], choices)}"
     if where and (match := re.search(r"Unable to load config '([^']*)'", message)):
+        where = path[0] if len({*path}) == 1 else where  # a section is named twice
         options = f"but has options of its own: set one of them (--{where}.NAME), or name a YAML file"
         return f"{where} is '{match[1]}', {options}"
     if match := re.search(r"File does not exist: '?([^'\n]+)'?", message):
@@ -120,7 +121,9 @@ def sentence(message: str, names: set[str]) -> str:
         if match[1] in names:
             return f"{where} is '{match[1]}', a class that does not fit there"
         subject = f"{where} is '{match[1]}', which" if where else f"'{match[1]}'"
-        return f"{subject} is no known class{_hint(match[1], names)}"
+        return f"{subject} is no known class{nearest(match[1], [name for name in names if name[0].isupper()])}"
+    if where and "Not a valid subclass of" in message and (match := re.search(r"Given value: (.+)", message)):
+        return f"{where} is {match[1].strip()}, but must name a class: {FORM}"
     expected = list(dict.fromkeys(re.findall(r"Expected an? <class '([^']+)'>", message)))
     value = re.search(r"Got value: (.+)", message) or re.search(r"Given value: (?!NestedArg)(.+)", message)
     if given and not value:

@@ -1,9 +1,26 @@
 """What can be seen of a run's settings before minutes are spent: what would not train, and what would go unscored."""
 
+from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
 from lightning_gans.errors import InputError
+
+
+def require_sections(settings: Any, names: Iterable[str]) -> None:
+    """Refuse a section of the configuration that is something else than settings.
+
+    Args:
+        settings: All settings of the subcommand, or a configuration as it was written.
+        names: Of the sections; one that there is not is left out.
+
+    Raises:
+        InputError: On the first of them.
+    """
+    for name in names:
+        section = settings.get(name)
+        if section is not None and not hasattr(section, "items"):
+            raise InputError(f"{name} is {section!r}, but must hold settings of its own: {name}: {{NAME: VALUE, …}}")
 
 
 def require_trainable(settings: Any) -> None:

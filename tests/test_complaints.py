@@ -74,6 +74,18 @@ CASES = {
         ["--model.latent", "3"],
         "model.latent is '3', but has options of its own: set one of them (--model.latent.NAME), or name a YAML file",
     ),
+    "a word for a section": (
+        ["--trainer", "x.yaml"],
+        "trainer is 'x.yaml', but has options of its own: set one of them (--trainer.NAME), or name a YAML file",
+    ),
+    "a number for a class that is needed": (
+        ["--config", "data: 3"],
+        "data is 3, but must name a class: {class_path: NAME, init_args: {…}}",
+    ),
+    "a class of an optimizer that there is not": (
+        ["--model.generator_optimizer", "Qqq"],
+        "model.generator_optimizer is 'Qqq', which is no known class",
+    ),
     "a misspelt optimizer": (
         ["--model.generator_optimizer", '{"class_path": "torch.optim.Adm"}'],
         "'torch.optim.Adm' in model.generator_optimizer is no known class; did you mean 'Adam'?",
@@ -173,6 +185,17 @@ def test_an_overlay_alone_is_known_for_one(section, refused, tmp_path) -> None:
         f"error: {section} names no class (class_path): overlays and options only change a configuration; give a "
         "whole one before them, such as --config conf/infogan_mnist.yaml\n"
     )
+
+
+@pytest.mark.parametrize("section", ["trainer", "fidelity", "checkpoints"])
+@pytest.mark.parametrize("given", ["3", "[1]"])
+def test_a_section_that_holds_no_settings_is_named(section, given, refused, tmp_path) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(f"{section}: {given}\n")
+    assert refused("fit", "--config", TINY, "--config", overlay, "--runs", tmp_path / "runs") == (
+        f"error: {section} is {given}, but must hold settings of its own: {section}: {{NAME: VALUE, …}}\n"
+    )
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_folder_is_no_configuration(refused, tmp_path) -> None:

@@ -13,7 +13,6 @@ from lightning_gans.callbacks import Interrupted
 from lightning_gans.commands.boosting_checks import how_to_validate, printed_configuration, require_boostable
 from lightning_gans.commands.boosting_options import RECORD, Boosting, Command
 from lightning_gans.commands.boosting_runs import Fit, Runs, Stage
-from lightning_gans.errors import InputError
 from lightning_gans.files import atomic_path, hold
 from lightning_gans.functional import boosting
 from lightning_gans.runs import CHECKPOINTS, CONFIG, FINISHED, versions, write_json
@@ -26,6 +25,9 @@ def main(args: list[str], fit: Fit) -> None:
         args: Its arguments.
         fit: Runs `fit` with its arguments.
     """
+    if asked := _help_on_a_class(args):
+        fit(["fit", *asked])
+        return
     command = Command(args)
     printed = printed_configuration(command, fit)
     if command.print_config:
@@ -43,9 +45,9 @@ def main(args: list[str], fit: Fit) -> None:
     except Interrupted as stop:
         say(f"{stop}; saved. The same command goes on from here")
         raise SystemExit(128 + stop.signal_number) from None
-    except (InputError, SystemExit):
-        if not versions(folder / "component_01"):
-            shutil.rmtree(folder)  # bad input: nothing has begun
+    except BaseException:
+        if not any(versions(place) for place in folder.glob("component_*")):
+            shutil.rmtree(folder)  # nothing has begun
         raise
     finally:
         held.close()
@@ -60,6 +62,15 @@ def main(args: list[str], fit: Fit) -> None:
     if note := _note_on_scores(stages, command.plan.measure, config["trainer"]):
         say(f"note: {note}")
     print(f"the mixture: {folder / CHECKPOINTS / 'last.ckpt'}")
+
+
+def _help_on_a_class(args: list[str]) -> list[str]:
+    """`--model.help GAN` and the like, which `fit` answers; empty if there is none."""
+    for index, arg in enumerate(args):
+        name, equals, _ = arg.partition("=")
+        if name.endswith(".help") and not name.startswith("--boost."):
+            return args[index : index + (1 if equals else 2)]
+    return []
 
 
 # ---- the methods

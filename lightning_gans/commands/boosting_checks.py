@@ -76,6 +76,10 @@ def require_boostable(config: dict[str, Any], plan: Boosting) -> None:
 
 def _require_weights(data: dict[str, Any]) -> None:
     arguments = data.get("init_args", {})
+    if arguments.get("sample_weights") is not None:
+        raise InputError(
+            "data.sample_weights are what boosting sets; leave them out (boost.method ensemble and best_of keep them)"
+        )
     if "sample_weights" not in arguments:
         raise InputError(
             f"{data['class_path'].rpartition('.')[2]} takes no sample_weights, so its samples cannot be weighed; "

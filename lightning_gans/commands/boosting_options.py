@@ -15,6 +15,7 @@ from lightning_gans.functional import boosting
 from lightning_gans.metrics.naming import lower_is_better
 from lightning_gans.parser import SentenceParser
 from lightning_gans.runs import CHECKPOINTS, create_version, is_finished, versions, write_json
+from lightning_gans.settings import require_sections
 
 DESCRIPTION = """Train several generators and mix them.
 
@@ -83,6 +84,7 @@ class Boosting:
             raise InputError(f"boost.beta is {self.beta}, but must be uniform or lie in (0, 1)")
         if not 0 < self.share <= 1:
             raise InputError(f"boost.share is {self.share}, but must lie in (0, 1]")
+        self.measure = self.measure.removeprefix("validation/")  # as loggers call it
         if self.method == "best_of":
             lower_is_better(self.measure)  # refuses what has no better and worse
 
@@ -125,6 +127,7 @@ class Command:
         self.configs = [_read(Path(path)) for path in configs]
         written: dict[str, Any] = {}
         for config in self.configs:
+            require_sections(config, ("boost", "trainer"))
             written = _merged(written, config.pop("boost", None) or {})
         prints = [arg for arg in rest if arg.partition("=")[0] == "--print_config"]
         self.print_config = prints[-1] if prints else None
@@ -133,6 +136,7 @@ class Command:
         self.rest = [arg for arg in rest if not arg.startswith("--boost.")]
         parsed = parser.parse_object({"boost": written}) if written else parser.get_defaults()
         parsed = parser.parse_args(own, namespace=parsed) if own else parsed
+        require_sections(parsed, ("boost.classifier",))
         self.plan: Boosting = parser.instantiate(parsed).boost
         found = {}
         for name, default in (("runs", "runs"), ("experiment", "default"), ("seed_everything", 0)):
@@ -155,7 +159,8 @@ class Command:
                 f"trainer.devices is {devices}, but `boost` trains every component on one device; independent ones "
                 "can be trained at a time with --boost.processes"
             )
-        self.rest = [*rest, "--trainer.devices=1"] if devices == "auto" else self.rest
+        # before the others, of which one may ask for help
+        self.rest = ["--trainer.devices=1", *rest] if devices == "auto" else self.rest
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -172,7 +177,7 @@ class Command:
         """
         wanted = self.settings
         earlier = [
-            (folder, json.loads((folder / RECORD).read_text())["settings"])
+            (folder, _recorded_settings(folder / RECORD))
             for folder in reversed(versions(Path(self.runs) / self.experiment))
             if (folder / RECORD).is_file()
         ]
@@ -198,6 +203,13 @@ class Command:
             path.write_text(yaml.safe_dump(config, sort_keys=False))
             arguments += ["--config", str(path)]
         return [*arguments, *self.rest]
+
+
+def _recorded_settings(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged; remove or rename its folder") from error
 
 
 def _with_init_args(named: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -261,6 +261,7 @@ def _classifier_config(runs: list[Path], weights: list[float], classifier: Class
         "log_every_n_steps": min(classifier.max_steps, config["trainer"].get("log_every_n_steps") or 50),
     }
     data = config["data"]
+    # ratios are to the data as they are, whatever the components were trained on
     if data["init_args"].get("sample_weights") is not None:
         data = {**data, "init_args": {**data["init_args"], "sample_weights": None}}
     # a classifier may be as certain as it likes: nobody learns from its gradient
@@ -291,6 +292,11 @@ def classifier_arguments(model: dict[str, Any], classifier: ClassifierPlan) -> d
         InputError: If these components make no mixture, or the classifier is not given all that it needs.
     """
     kind, own = model["class_path"].rpartition(".")[2], model.get("init_args", {})
+    if kind == AdaGAN.__name__:
+        raise InputError(
+            "AdaGAN is the mixture itself; name the configuration that its components were trained with (in a folder "
+            "of `boost`, component.yaml)"
+        )
     for name in ("generator", "latent"):
         if own.get(name) is None:
             raise InputError(f"{kind} has no {name}, which the mixture needs; it cannot be boosted")

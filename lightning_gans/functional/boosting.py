@@ -217,8 +217,8 @@ def platt_scaling(logits: Tensor, is_real: Tensor, iterations: int = 100) -> tup
         raise InputError(f"calibration needs finite logits of both kinds, not {counts[1]} real, {counts[0]} generated")
     target = torch.where(real, (counts[1] + 1) / (counts[1] + 2), 1 / (counts[0] + 2)).double()
     weight = torch.where(real, 0.5 / counts[1], 0.5 / counts[0]).double()
-    scale = float(x.std()) or 1.0
-    design = torch.stack([x / scale, torch.ones_like(x)], dim=1)
+    centre, scale = float(x.mean()), float(x.std()) or 1.0
+    design = torch.stack([(x - centre) / scale, torch.ones_like(x)], dim=1)
     # a small pull to 0 keeps the Hessian regular where all logits are equal
     ridge = 1e-9 * torch.eye(2, dtype=torch.float64)
 
@@ -238,7 +238,7 @@ def platt_scaling(logits: Tensor, is_real: Tensor, iterations: int = 100) -> tup
         if float(gradient.abs().max()) < 1e-12:
             break
     slope = float(found[0]) / scale
-    return (slope, float(found[1])) if slope > 0 else (0.0, 0.0)
+    return (slope, float(found[1]) - slope * centre) if slope > 0 else (0.0, 0.0)
 
 
 def _check_beta(beta: float) -> None:

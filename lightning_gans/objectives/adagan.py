@@ -20,6 +20,7 @@ from lightning_gans.errors import InputError
 from lightning_gans.functional import boosting
 from lightning_gans.latent import Code, LatentSpec
 from lightning_gans.networks import Discriminator, Generator, MixtureGenerator
+from lightning_gans.networks.minibatch_discrimination import MinibatchDiscrimination
 from lightning_gans.networks.mixture import generator_weights
 from lightning_gans.networks.modes import evaluation_mode
 from lightning_gans.objectives.gan import GAN
@@ -65,11 +66,7 @@ class AdaGAN(GAN):
             raise InputError(f"the weights of a mixture are {weights}, but must be positive and sum to 1")
         if checkpoints and len(checkpoints) != len(weights):
             raise InputError(f"a mixture of {len(weights)} weights cannot be read from {len(checkpoints)} checkpoints")
-        if getattr(discriminator, "packing", 1) > 1:
-            raise InputError(
-                f"a classifier of packs of {discriminator.packing} samples gives no ratio of single ones; give it a "
-                "network of single samples (for `boost`: boost.classifier.discriminator)"
-            )
+        _require_single_samples(discriminator)
         super().__init__(
             generator=lambda _: MixtureGenerator([generator(latent.input_size) for _ in weights]),
             discriminator=discriminator,
@@ -149,6 +146,18 @@ class AdaGAN(GAN):
         return torch.cat(parts).cpu()
 
 
+def _require_single_samples(discriminator: Discriminator) -> None:
+    """A ratio belongs to one sample, whatever it is seen with."""
+    compares = any(isinstance(layer, MinibatchDiscrimination) for layer in discriminator.modules())
+    packing = getattr(discriminator, "packing", 1)
+    if packing > 1 or compares:
+        kind = f"of packs of {packing} samples" if packing > 1 else "with minibatch discrimination"
+        raise InputError(
+            f"a classifier {kind} gives no ratio of single ones; give it a network of single samples "
+            "(for `boost`: boost.classifier.discriminator)"
+        )
+
+
 def _with_choice(latent: LatentSpec, weights: list[float]) -> LatentSpec:
     """The latent with a choice of the component, unless there is one only."""
     if COMPONENT in latent.codes:
@@ -160,10 +169,12 @@ def _with_choice(latent: LatentSpec, weights: list[float]) -> LatentSpec:
 
 
 def _take_over(component: nn.Module, path: str) -> None:
+    from lightning_gans.checkpoint import read_checkpoint  # which knows all objectives, and this is one
+
     if not Path(path).is_file():
         raise InputError(f"the component {path} does not exist; train it first, or let `boost` do so")
-    weights = generator_weights(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+    state = read_checkpoint(path)["state_dict"]
     try:
-        component.load_state_dict(weights)
-    except RuntimeError as error:
+        component.load_state_dict(generator_weights(state))
+    except (InputError, RuntimeError) as error:
         raise InputError(f"the component {path} has another network than model.generator") from error

@@ -296,28 +296,30 @@ class Game(LightningModule, ABC):
     # ---- what the game cannot be played under --------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Refuse a way of distributing the parameters that the players cannot share.
+        """Refuse what the game cannot be played under, before anything is written.
 
         Raises:
-            InputError: Under any strategy but a single device and distributed data parallel.
+            InputError: Under any strategy but a single device and distributed data parallel, and any precision but
+                32-true and bf16-mixed.
         """
-        if stage == "fit":
-            require_known(self.trainer.strategy)
-
-    def on_train_start(self) -> None:
-        """Forget an earlier fit; refuse what the game cannot be played under."""
-        self._means = RunningMeans()
-        self._losses = LossWatch()
-        self._heard = somebody_listens(self)
-        if self._configured_before is not None:
-            self._rates.take_up(self._configured_before, self.global_step)
-            self._configured_before = None
+        if stage != "fit":
+            return
+        require_known(self.trainer.strategy)
         if self.trainer.precision not in ("32-true", "bf16-mixed"):
             # 16-mixed scales one loss for all optimizers; the others would change the images' type
             raise InputError(
                 f"trainer.precision is {self.trainer.precision}, under which the players cannot be trained; "
                 "use 32-true or bf16-mixed"
             )
+
+    def on_train_start(self) -> None:
+        """Forget an earlier fit."""
+        self._means = RunningMeans()
+        self._losses = LossWatch()
+        self._heard = somebody_listens(self)
+        if self._configured_before is not None:
+            self._rates.take_up(self._configured_before, self.global_step)
+            self._configured_before = None
 
     # ---- checkpoints ---------------------------------------------------------------------------
 

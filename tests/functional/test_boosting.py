@@ -193,6 +193,17 @@ def test_calibration_does_not_depend_on_how_many_of_a_kind_there_are():
     assert offset == pytest.approx(0, abs=0.06)
 
 
+@pytest.mark.parametrize("shift", [-30.0, 1000.0])
+def test_calibration_follows_logits_that_lie_far_from_zero(shift: float):
+    torch.manual_seed(0)
+    x = torch.cat([torch.randn(5000) + 1, torch.randn(5000) - 1]).double()
+    is_real = torch.arange(10_000) < 5000
+    slope, offset = boosting.platt_scaling(x, is_real)
+    far_slope, far_offset = boosting.platt_scaling(x + shift, is_real)
+    assert far_slope == pytest.approx(slope, rel=1e-8)
+    assert far_offset + far_slope * shift == pytest.approx(offset, abs=1e-5)
+
+
 def test_separable_samples_have_a_finite_calibration_and_a_useless_classifier_knows_nothing():
     is_real = torch.arange(100) < 50
     slope, offset = boosting.platt_scaling(torch.where(is_real, 5.0, -5.0), is_real)

@@ -14,6 +14,7 @@ from lightning_gans.networks import (
     AffineGenerator,
     FullyConnectedDiscriminator,
     FullyConnectedGenerator,
+    MinibatchDiscriminator,
     MixtureGenerator,
     PackedDiscriminator,
 )
@@ -119,6 +120,10 @@ def test_calibration_repairs_an_overconfident_classifier():
             "has a code 'component'",
         ),
         ({"discriminator": PackedDiscriminator(FullyConnectedDiscriminator([2], [4]), 2)}, "packs of 2"),
+        (
+            {"discriminator": MinibatchDiscriminator(FullyConnectedDiscriminator([2], [4]), 2)},
+            "with minibatch discrimination gives no ratio of single ones",
+        ),
     ],
 )
 def test_what_is_no_mixture_is_refused(changes, words):
@@ -138,9 +143,19 @@ def test_a_mixture_without_trained_components_is_refused():
         trainer.fit(mixture(), Ring(batch_size=10))
 
 
-def test_components_of_other_networks_are_refused(tmp_path):
-    torch.save({"state_dict": {"generator.weight": torch.zeros(3)}}, tmp_path / "other.ckpt")
-    module = mixture([1.0], checkpoints=[str(tmp_path / "other.ckpt")])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"lightning_gans": {}, "state_dict": {"generator.weight": torch.zeros(3)}}, "has another network than"),
+        ({"lightning_gans": {}, "state_dict": {}}, "has another network than"),
+        ({"state_dict": {}}, "was not written by lightning_gans"),
+        (b"torn", "cannot be read"),
+    ],
+)
+def test_components_that_cannot_be_taken_over_are_refused(tmp_path, content, words):
+    path = tmp_path / "other.ckpt"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    module = mixture([1.0], checkpoints=[str(path)])
     trainer = Trainer(max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False)
-    with pytest.raises(InputError, match=r"other\.ckpt has another network than model\.generator"):
+    with pytest.raises(InputError, match=rf"other\.ckpt {words}"):
         trainer.fit(module, Ring(batch_size=10))

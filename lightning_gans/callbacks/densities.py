@@ -159,10 +159,11 @@ class DensityPanel(Panel, Drawing):
 def places_around(mixture: GaussianMixture, resolution: int) -> Tensor:
     """Places for pictures: the line or the square that holds the mixture, (N, d), the same in every step."""
     spread = mixture.covariance.diagonal().sqrt()
-    low = float((mixture.mean - 3.5 * spread).min())
-    high = float((mixture.mean + 3.5 * spread).max())
-    if mixture.dim == 2:  # the points of a ring or a grid reach little further than its spread
-        low, high = (float(end) for end in ((mixture.mean - 2 * spread).min(), (mixture.mean + 2 * spread).max()))
+    # the points of a ring or a grid reach little further than its spread; a rare mode may lie beyond it
+    reach = 3.5 if mixture.dim == 1 else 2
+    _, means, deviations = mixture.tensors()
+    low = min(float((mixture.mean - reach * spread).min()), float((means - 3.5 * deviations).min()))
+    high = max(float((mixture.mean + reach * spread).max()), float((means + 3.5 * deviations).max()))
     line = torch.linspace(low, high, resolution)
     if mixture.dim == 1:
         return line[:, None]

@@ -18,7 +18,7 @@ from torch.optim import SGD
 
 from lightning_gans.callbacks import DensityPanel
 from lightning_gans.callbacks.animation import animate
-from lightning_gans.callbacks.densities import exact_divergence, fitted_bandwidth, read
+from lightning_gans.callbacks.densities import exact_divergence, fitted_bandwidth, places_around, read
 from lightning_gans.callbacks.protocol import protocol_of_run
 from lightning_gans.data import ImageDataModule, ImageSplit, Mixture, PointDataModule, Ring
 from lightning_gans.errors import InputError, NonFiniteLoss
@@ -356,6 +356,17 @@ def test_where_the_generators_density_is_unknown_it_is_estimated_from_its_points
     reading = read(module, mixture, points, torch.cartesian_prod(line, line))
     assert not reading.q_known
     assert (reading.log_q - reading.log_p).abs().max() < 0.5
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_pictures_hold_a_rare_mode_far_from_the_others(dim: int) -> None:
+    means = [[0.0] * dim, [1.0] * dim, [20.0] * dim]
+    rare = GaussianMixture([0.495, 0.495, 0.01], means, [0.5, 0.5, 1.0])
+    places = places_around(rare, 50)
+    assert places.min() <= 0 - 3.5 * 0.5 and places.max() >= 20 + 3.5
+    # and where modes are alike the places stay around them
+    ring = places_around(Ring().mixture, 50)
+    assert 1.3 < ring.max() < 1.5
 
 
 def test_the_bandwidth_follows_the_modes_and_not_their_distance() -> None:

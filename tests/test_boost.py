@@ -249,7 +249,7 @@ def test_another_measure_shows_what_is_there(boosted: Path, tmp_path: Path, caps
     shutil.copytree(boosted.parent.parent, runs)
     folder = runs / "boost" / "version_0"
     before = trained_files(folder)
-    assert boost(runs, "--boost.measure", "density/high_quality") == 0
+    assert boost(runs, "--boost.measure", "validation/density/high_quality") == 0
     assert "density/high_quality of the mixture" in capsys.readouterr().out
     assert trained_files(folder) == before and not (runs / "boost" / "version_1").exists()
     assert is_finished(folder) and same(state(folder), state(boosted))
@@ -286,30 +286,6 @@ def test_another_classifier_takes_the_components_that_are_there_until_a_mixture_
 
 
 # ---- bad input
-
-
-@pytest.mark.parametrize(
-    ("args", "words"),
-    [
-        (["--boost.components", "0"], "boost.components is 0"),
-        (["--boost.beta", "1.5"], "boost.beta is 1.5"),
-        (["--boost.methd", "ensemble"], "did you mean"),
-        (["--boost.method", "bagging"], "bagging"),
-        (["--model.generater_loss", "minimax"], "unknown"),
-        (["--data.modes", "x"], "modes"),
-        (["--ckpt_path", "last"], "goes on by itself"),
-        (["--seed_everything", "-1"], "seed_everything is -1"),
-    ],
-)
-def test_bad_input_is_one_sentence_and_leaves_nothing_behind(tmp_path: Path, refused, args, words):
-    sentence = refused("boost", "--config", TINY, "--runs", tmp_path, *args)
-    assert words in sentence
-    assert not list(tmp_path.glob("boost/*"))
-
-
-def test_without_a_configuration_nothing_is_boosted(tmp_path: Path, refused):
-    assert "give --config" in refused("boost")
-    assert "missing.yaml cannot be read: No such file" in refused("boost", "--config", tmp_path / "missing.yaml")
 
 
 # ---- nothing is lost, nothing is silent
@@ -360,57 +336,6 @@ def test_ratios_are_calibrated_where_the_components_have_no_validations(boosted:
         run = Path(f"mixture_0{t}") / "version_0"
         found, expected = state(tmp_path / "boost" / "version_0" / run), state(boosted / run)
         assert (found["slope"], found["offset"]) == (expected["slope"], expected["offset"]) != (1, 0)
-
-
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        (["--data", "StackedMNIST"], "StackedMNIST takes no sample_weights"),
-        (["--data", "MNIST", "--data.labelled.per_class", "1"], "labelled and data.sample_weights cannot be combined"),
-    ],
-)
-def test_data_that_cannot_be_weighed_are_refused_before_anything_is_trained(tmp_path: Path, refused, data, words):
-    config = yaml.safe_load(TINY.read_text()) | {"data": {}}
-    path = tmp_path / "boost.yaml"
-    path.write_text(yaml.safe_dump(config))
-    assert words in refused("boost", "--config", path, "--runs", tmp_path / "runs", *data)
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "args", "words"),
-    [
-        (
-            "gmmn_ring",
-            ["--boost.method", "ensemble"],
-            "GMMN has no discriminator and no discriminator_optimizer, which the mixture's classifier needs; give "
-            "boost.classifier.discriminator and boost.classifier.optimizer",
-        ),
-        ("nce_ring", ["--boost.method", "ensemble"], "NCE has no generator, which the mixture needs"),
-        ("pacgan_ring", [], "a classifier of packs of 2 samples gives no ratio of single ones"),
-        ("gan_ring", ["--boost.classifier.discriminator.class_path", "MaxoutDiscriminater"], "MaxoutDiscriminater"),
-        (
-            "gan_ring",
-            ["--boost.method", "best_of", "--trainer.max_steps", "10"],
-            "best_of chooses by the components' validations, but they would have none; set "
-            "--trainer.val_check_interval to 10 or less",
-        ),
-    ],
-)
-def test_components_that_make_no_mixture_are_refused_before_any_is_trained(tmp_path, refused, name, args, words):
-    sentence = refused("boost", "--config", CONF / f"{name}.yaml", "--runs", tmp_path / "runs", *args)
-    assert words in sentence
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize("name", ["model", "data"])
-def test_a_configuration_without_a_model_or_data_is_refused(tmp_path: Path, refused, name: str):
-    config = yaml.safe_load(TINY.read_text())
-    del config[name]
-    (tmp_path / "part.yaml").write_text(yaml.safe_dump(config))
-    sentence = refused("boost", "--config", tmp_path / "part.yaml", "--runs", tmp_path / "runs")
-    assert sentence == f"error: required but not given: --{name}; name a configuration that has them\n"
-    assert not (tmp_path / "runs").exists()
 
 
 def test_components_without_a_discriminator_are_mixed_by_a_classifier_of_its_own(tmp_path: Path):

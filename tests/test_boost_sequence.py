@@ -195,16 +195,3 @@ def test_a_folder_that_another_process_boosts_in_is_refused(three: Path, tmp_pat
     with hold(folder, ""):
         sentence = refused("boost", "--config", TINY, "--runs", tmp_path, "--boost.components", "1")
     assert sentence.startswith(f"error: another process is boosting in {folder}")
-
-
-@pytest.mark.parametrize(
-    ("args", "words"),
-    [
-        (["--data.batch_size", "1000"], "One step needs 1000 samples"),
-        (["--trainer.precision", "16-true"], "under which the players cannot be trained"),
-        (["--densities.generated_points", "0"], "generated_points is 0"),
-    ],
-)
-def test_what_only_training_refuses_leaves_no_folder_behind(tmp_path: Path, refused, args, words):
-    assert words in refused("boost", "--config", TINY, "--runs", tmp_path, *args)
-    assert not list(tmp_path.glob("boost/*"))

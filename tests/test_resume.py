@@ -222,6 +222,14 @@ def test_networks_of_another_size_are_refused_by_name(unfinished, refused):
     assert "another size" in sentence and "generator.layers" in sentence
 
 
+def test_averages_that_a_run_began_with_are_not_dropped_on_the_way(unfinished, refused):
+    sentence = refused(
+        "fit", "--config", TINY, "--runs", unfinished, "--ckpt_path", "last", "--trainer.max_steps", 31,
+        "--model.ema_decay", "null", "--allow_changed", "true",
+    )  # fmt: skip
+    assert "the checkpoint has average, which the configuration does not make" in sentence
+
+
 def test_a_time_limit_ends_a_run_that_can_go_on(tmp_path):
     args = ["fit", "--config", TINY, "--runs", tmp_path, "--trainer.limit_val_batches", 0]
     done = call(*args, "--trainer.max_steps", 100000, "--trainer.max_time", "00:00:00:02")

@@ -25,6 +25,7 @@ from lightning_gans.objectives.means import RunningMeans
 from lightning_gans.objectives.players import ALTERNATING, Player, Updates, frozen, require_one_owner
 from lightning_gans.objectives.rates import Rates
 from lightning_gans.objectives.recorded import RecordedRounds
+from lightning_gans.objectives.same_networks import require_same_networks
 from lightning_gans.objectives.synchronise import (
     average_buffers,
     average_gradients,
@@ -347,13 +348,7 @@ class Game(LightningModule, ABC):
             raise InputError(
                 f"the checkpoint holds the objective {objective}, but the configuration asks for {type(self).__name__}"
             )
-        own = self.state_dict()
-        for name, weights in checkpoint["state_dict"].items():
-            if name in own and own[name].shape != weights.shape:
-                raise InputError(
-                    f"the checkpoint's networks have another size: {name} is {tuple(weights.shape)} there and "
-                    f"{tuple(own[name].shape)} in the configuration"
-                )
+        require_same_networks(checkpoint["state_dict"], self.state_dict())
         if self._trainer is None or self.trainer.state.fn != "fit":
             # what is measured is the model of that seed, whatever seed the command line has
             self.seed = saved.get("seed", self.seed)

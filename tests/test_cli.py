@@ -608,10 +608,13 @@ def test_impossible_games_of_points_are_refused_in_one_sentence(args, expected, 
         assert text in sentence
 
 
-def test_a_batch_of_one_is_too_small_to_be_compared_within(refused, tmp_path):
-    config = GAUSSIAN.with_name("mmd_gan_ring.yaml")
+@pytest.mark.parametrize(
+    ("name", "what"), [("mmd_gan_ring", "MMDGAN"), ("pacgan_ring", "batch normalisation")], ids=["MMD", "batch norm"]
+)
+def test_a_batch_of_one_is_too_small_to_be_compared_within(refused, tmp_path, name, what):
+    config = GAUSSIAN.with_name(f"{name}.yaml")
     sentence = refused("fit", "--config", config, "--data.batch_size", 1, "--runs", tmp_path)
-    assert "data.batch_size is 1, but MMDGAN compares samples" in sentence and "needs 2 or more" in sentence
+    assert f"data.batch_size is 1, but {what} compares samples" in sentence and "needs 2 or more" in sentence
     assert not list(tmp_path.rglob("version_*"))
 
 

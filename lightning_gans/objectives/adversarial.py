@@ -244,10 +244,14 @@ class Adversarial(Game):
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         self.require_samples_of(data)
-        if stage == "fit" and getattr(data, "batch_size", self.smallest_batch) < self.smallest_batch:
+        normalises = any(isinstance(layer, nn.BatchNorm1d) for layer in self.modules())
+        compares, needed = ("batch normalisation", 2) if normalises else ("", 1)
+        if self.smallest_batch > needed:
+            compares, needed = type(self).__name__, self.smallest_batch
+        if stage == "fit" and getattr(data, "batch_size", needed) < needed:
             raise InputError(
-                f"data.batch_size is {data.batch_size}, but {type(self).__name__} compares samples of a batch with one "  # type: ignore[union-attr]
-                f"another and needs {self.smallest_batch} or more"
+                f"data.batch_size is {data.batch_size}, but {compares} compares samples of a batch with one another "  # type: ignore[union-attr]
+                f"and needs {needed} or more"
             )
 
     def require_samples_of(self, data: object) -> None:

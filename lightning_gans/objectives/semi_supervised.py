@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 from torch.nn.utils import parametrize
 
+from lightning_gans.data import SplitDataModule
 from lightning_gans.errors import InputError
 from lightning_gans.functional import gan_losses, semi_supervised
 from lightning_gans.latent import Latent
@@ -25,13 +26,18 @@ from lightning_gans.networks import Classifier, ExponentialMovingAverage
 from lightning_gans.networks.historical_average import HistoricalAverage
 from lightning_gans.networks.modes import evaluation_mode
 from lightning_gans.networks.noise_layer import draw_noise_from
-from lightning_gans.networks.weight_norm import data_dependent_initialisation
+from lightning_gans.networks.weight_norm import FEWEST, data_dependent_initialisation, require_enough
 from lightning_gans.objectives.adversarial import Adversarial
 from lightning_gans.objectives.game import Weights
 from lightning_gans.objectives.players import Player
 from lightning_gans.objectives.synchronise import average_over_ranks
 from lightning_gans.precision import full_precision
 from lightning_gans.randomness import keyed_generator
+
+_NO_LABELS = (
+    "semi-supervised learning needs labelled images beside the unlabelled ones; set data.labelled, such as "
+    "--data.labelled.per_class 10"
+)
 
 
 class SemiSupervised(Adversarial):
@@ -103,13 +109,19 @@ class SemiSupervised(Adversarial):
         return self.discriminator
 
     def setup(self, stage: str) -> None:
-        """Refuse data with more classes than the classifier knows.
+        """Refuse data without labelled samples, in too small batches, or with more classes than the classifier knows.
 
         Raises:
-            InputError: With both numbers.
+            InputError: With what is missing, or both numbers.
         """
         super().setup(stage)
-        classes = getattr(getattr(self.trainer, "datamodule", None), "num_classes", 0)
+        data = getattr(self.trainer, "datamodule", None)
+        if stage == "fit" and isinstance(data, SplitDataModule) and getattr(data, "labelled", None) is None:
+            none = f"{type(data).__name__} labels no samples, but semi-supervised learning needs some; MNIST can"
+            raise InputError(_NO_LABELS if hasattr(data, "labelled") else none)
+        if stage == "fit":
+            require_enough(self.discriminator, getattr(data, "batch_size", FEWEST))
+        classes = getattr(data, "num_classes", 0)
         if classes > self.classifier.num_classes:
             raise InputError(
                 f"the data have {classes} classes, but the classifier tells {self.classifier.num_classes} apart; set "
@@ -192,10 +204,7 @@ class SemiSupervised(Adversarial):
     def begin_round(self, batch: dict[str, Tensor], step: int | Tensor) -> None:
         """Lay out a labelled batch for each update of the discriminator; remember the parameters as they stand."""
         if "labelled_image" not in batch:
-            raise InputError(
-                "semi-supervised learning needs labelled images beside the unlabelled ones; set data.labelled, such as "
-                "--data.labelled.per_class 10"
-            )
+            raise InputError(_NO_LABELS)
         if self.global_step == 0 and not self.initialised:
             self._initialise(self.real(batch))
         for name, history in self.history.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch.optim import SGD, Adam
 from torch.utils.data import DataLoader
 
@@ -340,6 +341,28 @@ def test_an_ensemble_has_each_member_once(fitted, refused, tmp_path, capsys):
     shutil.copyfile(own, tmp_path / "copy.ckpt")
     assert main(["ensemble", str(own), str(tmp_path / "copy.ckpt"), "--device", "cpu"]) == 0
     assert "have the same seed and settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--data.labelled", "null"], "set data.labelled, such as --data.labelled.per_class 10"),
+        (["--data", "StackedMNIST"], "StackedMNIST labels no samples, but semi-supervised learning needs some"),
+        (["--data.batch_size", "7"], "7 samples do not tell how much a unit varies; give a batch size of 8 or more"),
+    ],
+)
+def test_data_that_cannot_be_learned_from_are_refused_at_once(refused, tmp_path, args, words):
+    config = yaml.safe_load(Path("tests/conf/semi_supervised.yaml").read_text())
+    if "StackedMNIST" in args:
+        config["data"] = {"class_path": "StackedMNIST", "init_args": {"fallback": "digits", "train_size": 100}}
+        for name in ("generator", "discriminator"):
+            network = config["model"]["init_args"][name]["init_args"]
+            network.get("generator", {"init_args": network})["init_args"]["sample_shape"] = [3, 28, 28]
+        args = []
+    path = tmp_path / "semi_supervised.yaml"
+    path.write_text(yaml.safe_dump(config))
+    assert words in refused("fit", "--config", path, "--runs", tmp_path / "runs", "--trainer.max_steps", 1, *args)
+    assert not list(tmp_path.glob("runs/*/version_*"))
 
 
 def test_more_classes_than_the_classifier_knows_are_refused(refused):

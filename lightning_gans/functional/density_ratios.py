@@ -56,9 +56,18 @@ def quadratic_features(x: Tensor) -> Tensor:
     return torch.cat([torch.ones_like(x[:, :1]), x, x[:, rows] * x[:, columns]], dim=1)
 
 
-def class_probability(
-    p: Tensor, q: Tensor, features: Features = quadratic_features, ridge: float = 1e-6
-) -> LogLinearRatio:
+def _standardised(p: Tensor, q: Tensor) -> Features:
+    """Quadratic features of points whose unit is their deviation from their common mean, for both samples.
+
+    They span the same functions wherever the points lie; of points far from 0, x and x² can hardly be told apart.
+    """
+    points = torch.cat([p, q]).double()
+    centre, scale = points.mean(0), points.std(0)
+    scale = torch.where(scale > 0, scale, 1.0)
+    return lambda x: quadratic_features((x.double() - centre) / scale)
+
+
+def class_probability(p: Tensor, q: Tensor, features: Features | None = None, ridge: float = 1e-6) -> LogLinearRatio:
     """Logistic regression: r = D / (1 - D) (1 - π) / π, π the share of P's samples (1610.03483, section 3.1).
 
     The prior's correction is the offset log ν of NCE, ν = m / n: this *is* NCE of the unnormalised model e^(w·φ) q,
@@ -67,13 +76,14 @@ def class_probability(
     Args:
         p: Samples of P, (n, d).
         q: Samples of Q, (m, d).
-        features: φ, a constant among them.
+        features: φ, a constant among them; by default `quadratic_features` of standardised points.
         ridge: Weight of |w|²/2.
 
     Raises:
         InputError: If there are no samples, or their dimensions differ.
     """
     require_samples(p, q)
+    features = features or _standardised(p, q)
     phi_p, phi_q = features(p).double(), features(q).double()
     nothing = phi_p.new_zeros(len(p)), phi_q.new_zeros(len(q))
     weights = nce.fit_log_linear(phi_p, phi_q, nothing[0], nothing[1], len(q) / len(p), ridge)
@@ -84,7 +94,7 @@ def f_divergence(
     divergence: FDivergence,
     p: Tensor,
     q: Tensor,
-    features: Features = quadratic_features,
+    features: Features | None = None,
     ridge: float = 1e-6,
     iterations: int = 500,
 ) -> LogLinearRatio:
@@ -99,7 +109,7 @@ def f_divergence(
         divergence: f.
         p: Samples of P, (n, d).
         q: Samples of Q, (m, d).
-        features: φ, a constant among them.
+        features: φ, a constant among them; by default `quadratic_features` of standardised points.
         ridge: Weight of |w|²/2.
         iterations: Of L-BFGS, at most.
 
@@ -110,6 +120,7 @@ def f_divergence(
     require_samples(p, q)
     if not divergence.has_log_ratio:
         raise InputError(f"a critic of {divergence.name} tells which density is larger, but not their ratio")
+    features = features or _standardised(p, q)
     phi_p, phi_q = features(p).double(), features(q).double()
     weights = phi_p.new_zeros(phi_p.shape[1]).requires_grad_()
     optimizer = torch.optim.LBFGS(

@@ -52,6 +52,22 @@ def test_classification_is_the_critic_of_a_gan_and_of_jensen_shannon() -> None:
         assert torch.allclose(found, by_classes, atol=1e-4)
 
 
+@pytest.mark.parametrize(("shift", "unit"), [(1e4, 1.0), (-300.0, 1.0), (0.0, 1e-5), (1e6, 1e3)])
+@pytest.mark.parametrize(
+    "estimate",
+    [
+        density_ratios.class_probability,
+        lambda p, q: density_ratios.f_divergence(f_divergences.get("kl"), p, q),
+        lambda p, q: density_ratios.f_divergence(f_divergences.get("reverse_kl"), p, q),
+    ],
+    ids=["class probability", "kl", "reverse kl"],
+)
+def test_a_ratio_does_not_depend_on_the_origin_and_the_unit(estimate, shift: float, unit: float) -> None:
+    near = estimate(P, Q)(Q)
+    far = estimate(shift + unit * P.double(), shift + unit * Q.double())(shift + unit * Q.double())
+    assert torch.allclose(far.log(), near.log(), atol=1e-4)
+
+
 def test_the_kl_critics_ratio_has_the_moments_of_p() -> None:
     ratio = density_ratios.f_divergence(f_divergences.get("kl"), P, Q, ridge=0.0)
     phi = density_ratios.quadratic_features

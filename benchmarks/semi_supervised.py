@@ -28,7 +28,7 @@ from over_seeds import RESULTS
 from same_settings import of_these_settings, resolved, run, settings_hash
 
 from lightning_gans import __version__
-from lightning_gans.checkpoint import read_checkpoint
+from lightning_gans.checkpoint_file import read_checkpoint
 from lightning_gans.files import atomic_path
 from lightning_gans.metrics import Score, read_scores
 from lightning_gans.runs import SCORES, is_finished

@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 from yaml.constructor import ConstructorError
 
-from lightning_gans.checkpoint import configuration, read_checkpoint
+from lightning_gans.checkpoint import configuration
+from lightning_gans.checkpoint_file import read_checkpoint
 from lightning_gans.errors import InputError
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from lightning_gans.checkpoint import changed_settings, configuration, read_checkpoint
+from lightning_gans.checkpoint import changed_settings, configuration
+from lightning_gans.checkpoint_file import read_checkpoint
 from lightning_gans.errors import InputError
 from lightning_gans.runs import CHECKPOINTS, POST_MORTEM, find_last_checkpoint, folder_of_checkpoint, is_finished
 

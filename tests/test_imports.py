@@ -12,7 +12,7 @@ import lightning_gans
 
 PACKAGE = Path(lightning_gans.__file__).parent
 LAYERS = (
-    ("__init__", "errors", "files", "images", "memory", "precision", "processes", "randomness"),
+    ("__init__", "checkpoint_file", "errors", "files", "images", "memory", "precision", "processes", "randomness"),
     ("functional", "latent", "networks", "data", "pictures", "figures"),
     ("metrics",),
     ("objectives",),

@@ -7,6 +7,24 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_gans.callbacks.protocol import log_by_clock
+from lightning_gans.errors import InputError
+from lightning_gans.objectives import Adversarial
+
+
+def require_generator(module: LightningModule, option: str) -> None:
+    """Refuse to compare generated samples where there are none, rather than leave the score out.
+
+    Args:
+        module: The model.
+        option: What asks for the comparison, as in ``parzen.samples``.
+
+    Raises:
+        InputError: If the model generates nothing.
+    """
+    if not isinstance(module, Adversarial):
+        raise InputError(
+            f"{option} is about generated samples, but {type(module).__name__} generates none; leave it out"
+        )
 
 
 class Panel(Callback, ABC):

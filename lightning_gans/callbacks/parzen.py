@@ -3,6 +3,7 @@
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lightning_gans.callbacks.panel import require_generator
 from lightning_gans.callbacks.protocol import protocol_of_run, trained_steps
 from lightning_gans.data import ImageDataModule
 from lightning_gans.errors import InputError
@@ -40,6 +41,19 @@ class ParzenPanel(Callback):
         if samples is not None and samples < _FOLDS:
             raise InputError(f"parzen.samples is {samples}, but must be {_FOLDS} or more, or null for none")
         self.samples = samples
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """See to it before anything is trained that it can be measured in the end.
+
+        Raises:
+            InputError: If nothing is generated, or no images are.
+        """
+        if self.samples is None or stage == "predict":
+            return
+        require_generator(pl_module, "parzen.samples")
+        data = getattr(trainer, "datamodule", None)
+        if not isinstance(data, ImageDataModule):
+            raise InputError("parzen.samples is for images, but these are points; leave it out")
 
     @torch.no_grad()
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

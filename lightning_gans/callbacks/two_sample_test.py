@@ -2,9 +2,10 @@
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
-from lightning_gans.callbacks.panel import Panel
+from lightning_gans.callbacks.panel import Panel, require_generator
 from lightning_gans.callbacks.protocol import protocol_of_run, trained_steps
 from lightning_gans.data import ImageDataModule, SplitDataModule
 from lightning_gans.errors import InputError
@@ -58,12 +59,15 @@ class TwoSampleTestPanel(Panel):
         self._network: FeatureExtractor | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Make the extractor before anything is trained.
+        """See to it before anything is trained that the test can be made; make the extractor.
 
         Raises:
-            InputError: If it cannot be made, or there are no images for it.
+            InputError: If nothing is generated, the extractor cannot be made, or there are no images for it.
         """
-        if self.samples is None or self.extractor is None or self._network is not None:
+        if self.samples is None or stage == "predict":
+            return
+        require_generator(pl_module, "two_sample_test.samples")
+        if self.extractor is None or self._network is not None:
             return
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, ImageDataModule):
@@ -80,8 +84,9 @@ class TwoSampleTestPanel(Panel):
             return {}
         split = data.split(stage)
         count = min(self.samples, len(split))
-        if count < _LEAST:
-            return {}  # as the scores that need a batch do, rather than end a training
+        if count < _LEAST:  # no reason to end a training
+            rank_zero_warn(f"no two-sample test is made: the {stage} split has {count} samples, and it needs {_LEAST}")
+            return {}
         chosen = torch.randperm(len(split), generator=keyed_generator("cpu", "two-sample test", stage))[:count]
         real = next(iter(split[chosen].values())).to(module.device)
         # every rank tests the same samples, so there is nothing to gather

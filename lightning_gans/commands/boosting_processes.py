@@ -1,6 +1,7 @@
 """Runs that do not depend on one another, in processes of their own."""
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -87,6 +88,4 @@ def _end_with_the_parent() -> None:
 
 if __name__ == "__main__":
     _end_with_the_parent()
-    from lightning_gans.__main__ import main
-
-    sys.exit(main(sys.argv[1:]))
+    runpy.run_module("lightning_gans", run_name="__main__", alter_sys=True)

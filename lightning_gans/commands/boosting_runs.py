@@ -12,7 +12,8 @@ import torch
 import yaml
 
 from lightning_gans.callbacks.interruption import Interrupted, take_unanswered_signal
-from lightning_gans.checkpoint import configuration, load_data, load_module, read_checkpoint
+from lightning_gans.checkpoint import configuration, load_data, load_module
+from lightning_gans.checkpoint_file import read_checkpoint
 from lightning_gans.commands.boosting_processes import train_in_processes
 from lightning_gans.data import SplitDataModule
 from lightning_gans.data.weights import read_weights, write_weights

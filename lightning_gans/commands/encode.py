@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_gans.checkpoint import configuration, load_data, read_checkpoint
+from lightning_gans.checkpoint import configuration, load_data
+from lightning_gans.checkpoint_file import read_checkpoint
 from lightning_gans.commands.options import CommandParser, load, out_path
 from lightning_gans.data import ImageDataModule
 from lightning_gans.data.image_files import find_images, read_image, read_upright

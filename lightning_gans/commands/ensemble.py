@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 import lightning_gans
-from lightning_gans.checkpoint import changed_settings, configuration, load_data, read_checkpoint
+from lightning_gans.checkpoint import changed_settings, configuration, load_data
+from lightning_gans.checkpoint_file import read_checkpoint
 from lightning_gans.commands.options import SentenceArgumentParser, load, require_folder
 from lightning_gans.data import ImageDataModule
 from lightning_gans.data.labelled import fingerprint_of

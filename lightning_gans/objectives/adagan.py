@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lightning_gans.checkpoint_file import read_checkpoint
 from lightning_gans.data import Split
 from lightning_gans.errors import InputError
 from lightning_gans.functional import boosting
@@ -169,8 +170,6 @@ def _with_choice(latent: LatentSpec, weights: list[float]) -> LatentSpec:
 
 
 def _take_over(component: nn.Module, path: str) -> None:
-    from lightning_gans.checkpoint import read_checkpoint  # which knows all objectives, and this is one
-
     if not Path(path).is_file():
         raise InputError(f"the component {path} does not exist; train it first, or let `boost` do so")
     state = read_checkpoint(path)["state_dict"]

@@ -121,10 +121,12 @@ def test_images_are_compared_as_rows_of_pixels_between_0_and_1(tmp_path: Path) -
 def test_of_fewer_than_four_held_out_samples_nothing_is_tested_and_training_goes_on(tmp_path: Path) -> None:
     module = GMMN(AffineGenerator, LatentSpec(Noise("normal", 2)), partial(SGD, lr=0.0), RBFMixture([1.0]))
     data = Ring(train_size=100, evaluation_size=3, batch_size=10)
-    trainer = play(module, 3, data=data, callbacks=[TwoSampleTestPanel(10, 9)], val_check_interval=1)
+    with pytest.warns(UserWarning, match="the validation split has 3 samples, and it needs 4"):
+        trainer = play(module, 3, data=data, callbacks=[TwoSampleTestPanel(10, 9)], val_check_interval=1)
     assert trainer.global_step == 3
     assert not any("two_sample_test" in name for name in trainer.callback_metrics)
-    assert scored(tmp_path, TwoSampleTestPanel(10, 9), module, data) == {}
+    with pytest.warns(UserWarning, match="the test split has 3 samples"):
+        assert scored(tmp_path, TwoSampleTestPanel(10, 9), module, data) == {}
 
 
 def test_a_two_sample_test_is_logged_and_scored_with_its_protocol(gmmn: Path) -> None:

@@ -100,7 +100,7 @@ def test_it_is_off_unless_asked_for(tmp_path: Path) -> None:
     assert not scores.exists()
 
 
-def test_points_have_no_parzen_score(tmp_path: Path) -> None:
+def test_of_points_no_parzen_score_is_promised(tmp_path: Path) -> None:
     module = GAN(
         generator=AffineGenerator,
         discriminator=FullyConnectedDiscriminator([1], [4]),
@@ -108,7 +108,10 @@ def test_points_have_no_parzen_score(tmp_path: Path) -> None:
         generator_optimizer=partial(SGD, lr=0.0),
         discriminator_optimizer=partial(SGD, lr=0.0),
     )
-    found, _ = measured(tmp_path, ParzenPanel(samples=10), module, Mixture(train_size=10, evaluation_size=10))
+    points = Mixture(train_size=10, evaluation_size=10)
+    with pytest.raises(InputError, match=r"parzen\.samples is for images, but these are points; leave it out"):
+        measured(tmp_path, ParzenPanel(samples=10), module, points)
+    found, _ = measured(tmp_path, ParzenPanel(), module, points)
     assert found == {}
 
 

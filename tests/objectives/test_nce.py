@@ -210,3 +210,10 @@ def test_predicted_densities_keep_their_digits_under_autocast() -> None:
     plain = module.predict_step({"point": points}, 0)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(module.predict_step({"point": points}, 0), plain)
+
+
+@pytest.mark.parametrize("option", ["two_sample_test.samples", "parzen.samples"])
+def test_what_compares_generated_samples_is_refused_where_none_are_generated(refused, tmp_path, option):
+    sentence = refused("fit", "--config", "conf/nce_gaussian.yaml", "--runs", tmp_path, f"--{option}", 100)
+    assert f"{option} is about generated samples, but NCE generates none; leave it out" in sentence
+    assert not list(tmp_path.glob("*/version_*"))

@@ -166,3 +166,12 @@ def test_one_metric_measured_differently_does_not_keep_the_others_from_being_ran
     printed = capsys.readouterr()
     assert order(printed.out) == ["b", "a"]
     assert COVERAGE not in printed.out and "k is 3" in printed.err
+
+
+def test_it_is_said_over_what_a_spread_is(tmp_path, capsys):
+    given = {"parzen_validation": {"spread": "standard error over test images"}, "two_sample_test/squared_mmd": {}}
+    for name in ("one", "other"):
+        scores = [Score(metric, 1.0, {"split": "test", "seed": 0} | own, 0.25) for metric, own in given.items()]
+        append_scores(tmp_path / name / "scores.jsonl", scores)
+    parzen, mmd = compared(capsys, tmp_path / "one", tmp_path / "other").split("two_sample_test")
+    assert "1 ± 0.25  test images" in parzen and "1 ± 0.25  test samples" in mmd

@@ -215,7 +215,8 @@ def _summary(entry: Entry, metric: str) -> _Summary:
         return _Summary(value, _text(value, spread), f"{len(scores)} runs (seeds {seeds})", step)
     score = scores[0]
     sets = score.protocol.get("sample_sets")
-    over = "" if score.spread is None else f"{sets} sample sets" if sets else "test images"
+    of = str(score.protocol.get("spread", "test samples")).removeprefix("standard error over ")
+    over = "" if score.spread is None else f"{sets} sample sets" if sets else of
     return _Summary(score.value, _text(score.value, score.spread), over, step)
 
 

@@ -164,11 +164,11 @@ class NCE(Game):
         return "raw" if self.average is None else "ema"
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """The loss on held-out points, with the same noise every time."""
+        """The loss of the raw model, which the optimizer follows, on held-out points; the same noise every time."""
         self._evaluate(batch, batch_idx, "validation")
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """The loss on test points."""
+        """The loss of the raw model on test points."""
         self._evaluate(batch, batch_idx, "test")
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:

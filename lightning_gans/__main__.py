@@ -66,6 +66,12 @@ def _run(args: list[str]) -> int:
             "; ".join([f"error: {error.strerror or error}{where}", *getattr(error, "__notes__", ())]), file=sys.stderr
         )
         return 2
+    except RuntimeError as error:
+        # Lightning's EarlyStopping knows only at a validation what is measured; its words are as clear as any
+        if not str(error).startswith("Early stopping conditioned on metric"):
+            raise
+        print(f"error: {first_sentence(error)}", file=sys.stderr)
+        return 2
     except Exception as error:
         # W&B is imported only where it is used
         if not type(error).__module__.startswith("wandb.errors"):

@@ -608,6 +608,14 @@ def test_impossible_games_of_points_are_refused_in_one_sentence(args, expected, 
         assert text in sentence
 
 
+def test_stopping_early_by_what_is_not_measured_is_one_sentence(refused, tmp_path):
+    steps = ["--trainer.max_steps", 1, "--trainer.val_check_interval", 1]
+    stop = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor", "validation/loss"]
+    sentence = refused("fit", "--config", GAUSSIAN, "--runs", tmp_path, *steps, *stop)
+    assert "conditioned on metric `validation/loss` which is not available" in sentence
+    assert "`validation/loss/generator`" in sentence
+
+
 @pytest.mark.parametrize(
     ("name", "what"), [("mmd_gan_ring", "MMDGAN"), ("pacgan_ring", "batch normalisation")], ids=["MMD", "batch norm"]
 )

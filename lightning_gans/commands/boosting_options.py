@@ -22,7 +22,8 @@ DESCRIPTION = """Train several generators and mix them.
 Every generator is the run that `fit` would make of the same configuration, in a folder of its own below
 <runs>/<experiment>/<version>/. The mixture is a checkpoint like any other, checkpoints/last.ckpt there, for `test`,
 `sample` and `traverse`. Stopped in the middle, the same command goes on where it was; with more components it goes on
-with those that are there, with another measure it shows them by that.
+with those that are there, with another measure it shows them by that. What is finished is not touched: the same
+command once more begins a new version.
 
 Every option of `fit` may be given, and how to boost, here or in the configuration's section boost:"""
 

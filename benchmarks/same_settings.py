@@ -4,6 +4,7 @@ import contextlib
 import functools
 import io
 import json
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
@@ -13,6 +14,7 @@ from typing import Any
 import yaml
 
 from lightning_gans.__main__ import main as command_line
+from lightning_gans.callbacks.interruption import take_unanswered_signal
 from lightning_gans.runs import CONFIG, versions
 
 
@@ -39,9 +41,11 @@ def settings_hash(paths: Sequence[str]) -> str:
 
 
 def run(*args: str) -> None:
-    """A command of `python -m lightning_gans`; exits if it fails."""
+    """A command of `python -m lightning_gans`; exits if it fails, or a signal came when it was all but done."""
     if status := command_line(list(args)):
         sys.exit(f"`{' '.join(args)}` ended with status {status}")
+    if number := take_unanswered_signal():
+        sys.exit(f"stopped by {signal.Signals(number).name} after `{args[0]}`; the same command goes on from here")
 
 
 def resolved(*arguments: str) -> dict[str, Any]:

@@ -2,10 +2,14 @@
 
 import json
 import math
+import os
+import signal
 from pathlib import Path
 
 import pytest
 import yaml
+
+from lightning_gans.callbacks import DensityPanel
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RING = Path(__file__).parents[2] / "conf" / "gan_ring.yaml"
@@ -48,6 +52,21 @@ def test_a_finished_run_is_taken_under_its_own_settings_alone(recorded, tmp_path
     assert recorded(3)["seeds"]["0"]["steps"] == 3
     assert "version_0 is left alone: its trainer.max_steps is 2, not 3 and 1 more" in capsys.readouterr().out
     assert (place / "version_0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == trained
+
+
+def test_a_signal_in_the_last_validation_stops_before_the_test(recorded, tmp_path: Path, monkeypatch):
+    measure = DensityPanel.measure
+
+    def interrupted(self, *args):
+        os.kill(os.getpid(), signal.SIGINT)
+        return measure(self, *args)
+
+    monkeypatch.setattr(DensityPanel, "measure", interrupted)
+    with pytest.raises(SystemExit, match="stopped by SIGINT after `fit`; the same command goes on from here"):
+        recorded(2)
+    assert not (tmp_path / "results").exists()
+    monkeypatch.setattr(DensityPanel, "measure", measure)
+    assert recorded(2)["seeds"]["0"]["steps"] == 2
 
 
 def test_what_is_recorded_under_other_settings_is_not_mixed_with_these(recorded):

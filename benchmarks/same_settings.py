@@ -66,7 +66,8 @@ _SAYS_NOTHING = ("runs", "data.init_args.root", "trainer.max_time", "trainer.ena
 def of_these_settings(place: Path, asked: dict[str, Any], *free: str) -> list[Path]:
     """The versions of an experiment that have the settings asked for, oldest first.
 
-    Of the others it is said how they differ.
+    Of the others it is said how they differ. An option that is younger than a run was for it what it is by default, and
+    is not compared.
 
     Args:
         place: Folder of the experiment.

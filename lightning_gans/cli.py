@@ -191,7 +191,7 @@ class GanCLI(LightningCLI):
         """Check what can be checked before minutes are spent."""
         assert self.subcommand is not None  # fit, validate, test or predict
         settings = self.config[self.subcommand]
-        require_sections(settings, [name for name in SECTIONS if name not in ("seed_everything", "experiment", "runs")])
+        require_sections(settings, [name for name in SECTIONS if name not in _NO_SECTIONS])
         self.plain_config = self._plain_config()
         path = settings.get("ckpt_path")
         if self.subcommand == "fit":
@@ -357,6 +357,10 @@ class GanCLI(LightningCLI):
         """The folder of the run whose checkpoint was given."""
         assert self._resume is not None
         return folder_of_checkpoint(self._resume.checkpoint)
+
+
+_NO_SECTIONS = ("seed_everything", "experiment", "runs", "model", "data")
+"""What holds no settings of its own, or is checked by the parser."""
 
 
 def _config_action() -> Any:

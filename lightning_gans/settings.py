@@ -12,15 +12,16 @@ def require_sections(settings: Any, names: Iterable[str]) -> None:
 
     Args:
         settings: All settings of the subcommand, or a configuration as it was written.
-        names: Of the sections; one that there is not is left out.
+        names: Of the sections; one that there is not is none of them.
 
     Raises:
         InputError: On the first of them.
     """
     for name in names:
-        section = settings.get(name)
-        if section is not None and not hasattr(section, "items"):
-            raise InputError(f"{name} is {section!r}, but must hold settings of its own: {name}: {{NAME: VALUE, …}}")
+        section = settings.get(name, {})
+        if not hasattr(section, "items"):
+            said = "null" if section is None else repr(section)
+            raise InputError(f"{name} is {said}, but must hold settings of its own: {name}: {{NAME: VALUE, …}}")
 
 
 def require_trainable(settings: Any) -> None:

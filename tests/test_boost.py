@@ -285,9 +285,6 @@ def test_another_classifier_takes_the_components_that_are_there_until_a_mixture_
     assert is_finished(folder.with_name("version_1"))
 
 
-# ---- bad input
-
-
 # ---- nothing is lost, nothing is silent
 
 

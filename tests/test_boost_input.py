@@ -118,14 +118,16 @@ def test_a_configuration_of_another_form_is_refused(tmp_path: Path, refused, cha
     assert not list(tmp_path.glob("runs/boost/*"))
 
 
-def test_the_mixtures_own_configuration_is_no_components(tmp_path: Path, refused):
+def test_the_mixtures_own_configuration_is_no_components(tmp_path: Path, refused, capsys):
     assert main(["boost", "--config", str(TINY), "--runs", str(tmp_path), "--boost.components", "1"]) == 0
     folder = tmp_path / "boost" / "version_0"
     sentence = refused("boost", "--config", folder / "config.yaml", "--runs", tmp_path / "more")
     assert "AdaGAN is the mixture itself" in sentence and "component.yaml" in sentence
-    # and a record that somebody has damaged is told, not written over
+    # and a folder whose record somebody has damaged is left alone
     (folder / "boost.json").write_text("{")
-    assert f"{folder / 'boost.json'} is damaged" in refused("boost", "--config", TINY, "--runs", tmp_path)
+    assert main(["boost", "--config", str(TINY), "--runs", str(tmp_path), "--boost.components", "1"]) == 0
+    assert f"note: {folder / 'boost.json'} is damaged; its folder is left alone" in capsys.readouterr().err
+    assert (folder / "boost.json").read_text() == "{" and (tmp_path / "boost" / "version_1").is_dir()
 
 
 def test_weights_of_the_data_are_not_taken_and_dropped(tmp_path: Path, refused):

@@ -70,25 +70,35 @@ def test_a_component_that_fails_in_its_process_is_named_with_what_it_said(tmp_pa
     assert not list(tmp_path.glob("boost/version_0/mixture_*"))
 
 
-def test_stopped_all_processes_save_and_the_same_command_goes_on(tmp_path: Path):
+@pytest.mark.parametrize("to_all", [False, True], ids=["to the parent", "to all"])
+def test_stopped_all_processes_save_and_the_same_command_goes_on(tmp_path: Path, to_all: bool):
     process = begun(tmp_path)
+    for number in _children(process) if to_all else []:
+        os.kill(number, signal.SIGTERM)  # as where a service is stopped
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM with 0 of 2 components trained; saved. The same command goes on from here" in said
     folder = tmp_path / "boost" / "version_0"
     for t in (1, 2):
         log = (folder / f"component_0{t}.log").read_text()
         stopped = step(folder / f"component_0{t}" / "version_0")
-        assert f"stopped by SIGINT after step {stopped}; saved" in log
+        assert f"stopped by SIGTERM after step {stopped}; saved" in log
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM with 0 of 2 components trained; saved. The same command goes on from here" in said
+
+
+def test_when_one_process_is_killed_the_others_save(tmp_path: Path):
+    process = begun(tmp_path)
+    os.kill(_children(process)[1], signal.SIGKILL)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 2 and "ended with status -9" in said
+    logs = [(tmp_path / "boost" / "version_0" / f"component_0{t}.log").read_text() for t in (1, 2)]
+    assert sum("stopped by SIGTERM after step" in log and "; saved" in log for log in logs) == 1
 
 
 def test_killed_it_takes_its_processes_along_and_they_hold_the_folder_to_their_end(tmp_path: Path):
     process = begun(tmp_path)
     folder = tmp_path / "boost" / "version_0"
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
-    children = [int(number) for number in listed.stdout.split()]
-    assert len(children) == 2
+    children = _children(process)
     for child in children:
         os.kill(child, signal.SIGSTOP)  # so that they cannot end yet
     process.kill()
@@ -100,6 +110,13 @@ def test_killed_it_takes_its_processes_along_and_they_hold_the_folder_to_their_e
     wait_until(lambda: _is_free(folder))
     for t in (1, 2):
         assert "stopped by SIGTERM after step" in (folder / f"component_0{t}.log").read_text()
+
+
+def _children(process: subprocess.Popen[str]) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
+    children = [int(number) for number in listed.stdout.split()]
+    assert len(children) == 2
+    return children
 
 
 def _is_free(folder: Path) -> bool:

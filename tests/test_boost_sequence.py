@@ -4,7 +4,6 @@ import json
 import math
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy
@@ -160,8 +159,9 @@ class Started:
         status = self.statuses.get(name, 0)
         log.write_text(f"{name} was here\n")
         seconds = 0.3 if name not in ("slow",) else 60
-        code = f"import time, sys; time.sleep({seconds}); sys.exit({status})"
-        self.processes[name] = subprocess.Popen([sys.executable, "-c", code])
+        # the slow one ends when it is let go, as `parent` has it
+        code = f"import time, sys; sys.stdin.read(1) if {seconds} > 1 else time.sleep({seconds}); sys.exit({status})"
+        self.processes[name] = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
         self.at_once = max(self.at_once, sum(process.poll() is None for process in self.processes.values()))
         return self.processes[name]
 
@@ -180,10 +180,7 @@ def test_when_one_component_fails_the_others_are_stopped(tmp_path: Path, monkeyp
     with hold(tmp_path, "") as held, pytest.raises(InputError, match="bad ended with status 3: bad was here"):
         boosting_processes.train_in_processes({name: [name] for name in ("slow", "bad", "later")}, 2, tmp_path, held)
     assert "later" not in started.processes
-    end = time.monotonic() + 10
-    while started.processes["slow"].poll() is None:
-        assert time.monotonic() < end, "it was not stopped"
-        time.sleep(0.05)
+    assert started.processes["slow"].poll() == 0, "it was not waited for"
 
 
 # ---- the folder

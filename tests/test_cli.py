@@ -617,12 +617,31 @@ def test_stopping_early_by_what_is_not_measured_is_one_sentence(refused, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("name", "what"), [("mmd_gan_ring", "MMDGAN"), ("pacgan_ring", "batch normalisation")], ids=["MMD", "batch norm"]
+    ("name", "what", "size", "options"),
+    [
+        ("mmd_gan_ring", "MMDGAN", 2, []),
+        ("pacgan_ring", "batch normalisation", 2, []),
+        (
+            "gan_mnist_quick",
+            "batch normalisation",
+            4,
+            [
+                "--model.discriminator",
+                '{"class_path": "PackedDiscriminator", "init_args": {"packing": 2, "discriminator": '
+                '{"class_path": "MNISTDiscriminator", "init_args": {"width": 0.05}}}}',
+            ],
+        ),
+    ],
+    ids=["MMD", "batch norm", "packs"],
 )
-def test_a_batch_of_one_is_too_small_to_be_compared_within(refused, tmp_path, name, what):
+def test_a_batch_is_too_small_to_be_compared_within(refused, tmp_path, name, what, size, options):
     config = GAUSSIAN.with_name(f"{name}.yaml")
-    sentence = refused("fit", "--config", config, "--data.batch_size", 1, "--runs", tmp_path)
-    assert f"data.batch_size is 1, but {what} compares samples" in sentence and "needs 2 or more" in sentence
+    options = [*options, "--data.batch_size", size // 2]
+    sentence = refused("fit", "--config", config, "--runs", tmp_path, *options)
+    expected = (
+        f"data.batch_size is {size // 2}, but {what} compares samples of a batch with one another and needs {size}"
+    )
+    assert expected in sentence
     assert not list(tmp_path.rglob("version_*"))
 
 

@@ -188,7 +188,7 @@ def test_an_overlay_alone_is_known_for_one(section, refused, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("section", ["trainer", "fidelity", "checkpoints"])
-@pytest.mark.parametrize("given", ["3", "[1]"])
+@pytest.mark.parametrize("given", ["3", "[1]", "null"])
 def test_a_section_that_holds_no_settings_is_named(section, given, refused, tmp_path) -> None:
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text(f"{section}: {given}\n")

@@ -12,7 +12,8 @@ import lightning_gans
 
 PACKAGE = Path(lightning_gans.__file__).parent
 LAYERS = (
-    ("__init__", "checkpoint_file", "errors", "files", "images", "memory", "precision", "processes", "randomness"),
+    ("__init__", "errors", "files", "images", "memory", "parent", "precision", "processes", "randomness"),
+    ("checkpoint_file",),
     ("functional", "latent", "networks", "data", "pictures", "figures"),
     ("metrics",),
     ("objectives",),
@@ -25,7 +26,7 @@ LAYERS = (
 )
 LAYER_OF = {unit: layer for layer, units in enumerate(LAYERS) for unit in units}
 # the floor of the house: these do not know one another, but for mathematics (entropies, densities)
-INDEPENDENT = LAYERS[1]
+INDEPENDENT = LAYERS[2]
 EXCEPTIONS = {("latent", "functional"), ("data", "functional"), ("networks", "functional")}
 
 Arrow = tuple[str, str, str]  # file:line, from, to

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from lightning_gans.callbacks.checkpoints import RunCheckpoints
+from lightning_gans.parent import is_following
 
 
 class Interrupted(Exception):
@@ -43,10 +44,12 @@ class GracefulStop(Callback):
 
     def __init__(self) -> None:
         self._received: int | None = None
+        self._trainer: Trainer | None = None
         self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over the signals; Lightning has installed its own handlers before."""
+        self._trainer = trainer
         # what came while the data were read, Lightning's own handlers have noted
         self._received = signal.SIGTERM if trainer.received_sigterm else None
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -54,7 +57,14 @@ class GracefulStop(Callback):
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self._received = number
-        print("\nstopping after this step; once more to stop at once without saving", file=sys.stderr, flush=True)
+        after = "this validation" if self._trainer is not None and self._trainer.validating else "this step"
+        if is_following():
+            # asked by the process that it follows, perhaps beside a signal to both: the next one says the same again
+            print(f"\nstopping after {after}", file=sys.stderr, flush=True)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            return
+        print(f"\nstopping after {after}; once more to stop at once without saving", file=sys.stderr, flush=True)
         # the next one is meant: back to Python's own behaviour
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -78,6 +88,7 @@ class GracefulStop(Callback):
         if self._received is not None:
             _unanswered.append(self._received)
             self._received = None
+        self._trainer = None
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}

@@ -64,9 +64,10 @@ class TwoSampleTestPanel(Panel):
         Raises:
             InputError: If nothing is generated, the extractor cannot be made, or there are no images for it.
         """
-        if self.samples is None or stage == "predict":
+        if self.samples is None:
             return
-        require_generator(pl_module, "two_sample_test.samples")
+        if stage == "fit":  # a checkpoint that asks for what cannot be measured can be tested all the same
+            require_generator(pl_module, "two_sample_test.samples")
         if self.extractor is None or self._network is not None:
             return
         data = getattr(trainer, "datamodule", None)

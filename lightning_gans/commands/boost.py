@@ -93,6 +93,8 @@ def _boosted(plan: Boosting, runs: Runs, record: Callable[[], None]) -> list[Sta
         say(f"classifier of the data and the mixture of {t}")
         runs.mixture(stage, list(range(1, t + 1)), plan.classifier, plan.measure)
         record()
+        if t == 1 and stage.score is None and stage.mixture_score is None:
+            say(f"note: {plan.measure} was measured of neither; any score of the validations can be boost.measure")
     return runs.stages
 
 

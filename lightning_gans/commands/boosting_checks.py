@@ -66,7 +66,7 @@ def require_boostable(config: dict[str, Any], plan: Boosting) -> None:
     parser.add_subclass_arguments(Game, "model")
     mixture = {"class_path": "AdaGAN", "init_args": {**arguments, "weights": [1.0]}}
     try:
-        parser.instantiate(parser.parse_object({"model": mixture}))
+        parser.instantiate(parser.parse_object({"model": mixture})).model.require_single_samples()
     except Exception as error:
         found = input_error_within(error) or sentence(str(error), known_names(parser))
         raise InputError(f"the mixture of such components cannot be made: {found}") from error

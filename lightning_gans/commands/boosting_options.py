@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +129,7 @@ class Command:
         self.configs = [_read(Path(path)) for path in configs]
         written: dict[str, Any] = {}
         for config in self.configs:
-            require_sections(config, ("boost", "trainer"))
+            require_sections(config, [name for name in ("boost", "trainer") if config.get(name) is not None])
             written = _merged(written, config.pop("boost", None) or {})
         prints = [arg for arg in rest if arg.partition("=")[0] == "--print_config"]
         self.print_config = prints[-1] if prints else None
@@ -178,13 +179,14 @@ class Command:
         """
         wanted = self.settings
         earlier = [
-            (folder, _recorded_settings(folder / RECORD))
+            (folder, had)
             for folder in reversed(versions(Path(self.runs) / self.experiment))
-            if (folder / RECORD).is_file()
+            if (had := _recorded_settings(folder / RECORD)) is not None
         ]
         for folder, had in earlier:
             if _course(had) == _course(wanted):
                 if is_finished(folder) and had["boost"]["measure"] == wanted["boost"]["measure"]:
+                    print(f"note: {folder} is finished with these settings; training once more", file=sys.stderr)
                     break
                 return folder
         else:
@@ -206,11 +208,15 @@ class Command:
         return [*arguments, *self.rest]
 
 
-def _recorded_settings(path: Path) -> dict[str, Any]:
+def _recorded_settings(path: Path) -> dict[str, Any] | None:
+    """What a folder was begun with; none if it is no boost folder, or a damaged one, which is told."""
+    if not path.is_file():
+        return None
     try:
         return json.loads(path.read_text())["settings"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged; remove or rename its folder") from error
+    except (ValueError, KeyError, TypeError):
+        print(f"note: {path} is damaged; its folder is left alone", file=sys.stderr)
+        return None
 
 
 def _with_init_args(named: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """What a score is called, and which way it is better."""
 
+import difflib
 import re
 
 from lightning_gans.errors import InputError
@@ -81,7 +82,11 @@ def lower_is_better(metric: str) -> bool:
         for kind, lower in kinds.items():
             if bare == kind or bare.startswith(kind + separator):
                 return lower
-    raise InputError(f"nothing can be ranked by {metric}: neither a low nor a high value of it is better")
+    close = difflib.get_close_matches(bare, _OTHERS, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise InputError(
+        f"nothing can be ranked by {metric}: it is no score, or neither a low nor a high value of it is better{hint}"
+    )
 
 
 def has_direction(metric: str) -> bool:

@@ -67,7 +67,6 @@ class AdaGAN(GAN):
             raise InputError(f"the weights of a mixture are {weights}, but must be positive and sum to 1")
         if checkpoints and len(checkpoints) != len(weights):
             raise InputError(f"a mixture of {len(weights)} weights cannot be read from {len(checkpoints)} checkpoints")
-        _require_single_samples(discriminator)
         super().__init__(
             generator=lambda _: MixtureGenerator([generator(latent.input_size) for _ in weights]),
             discriminator=discriminator,
@@ -93,6 +92,8 @@ class AdaGAN(GAN):
     def setup(self, stage: str) -> None:
         """Take over the trained components when training begins."""
         super().setup(stage)
+        if stage == "fit":
+            self.require_single_samples()
         # the components are in evaluation mode on purpose
         warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
         if stage == "fit" and self.trainer.ckpt_path is None:
@@ -103,6 +104,21 @@ class AdaGAN(GAN):
                 )
             for component, path in zip(self.generator.components, self.checkpoints, strict=True):  # type: ignore[arg-type]
                 _take_over(component, path)
+
+    def require_single_samples(self) -> None:
+        """Refuse to learn ratios by a classifier that tells nothing of a sample by itself.
+
+        Raises:
+            InputError: If it looks at packs, or compares the samples of a batch.
+        """
+        layers, packing = self.discriminator.modules(), getattr(self.discriminator, "packing", 1)
+        compares = any(isinstance(layer, MinibatchDiscrimination) for layer in layers)
+        if packing > 1 or compares:
+            kind = f"of packs of {packing} samples" if packing > 1 else "with minibatch discrimination"
+            raise InputError(
+                f"a classifier {kind} gives no ratio of single ones; give it a network of single samples "
+                "(for `boost`: boost.classifier.discriminator)"
+            )
 
     # ---- calibration ---------------------------------------------------------------------------
 
@@ -145,18 +161,6 @@ class AdaGAN(GAN):
                 for index in torch.arange(len(split)).split(_CHUNK)
             ]
         return torch.cat(parts).cpu()
-
-
-def _require_single_samples(discriminator: Discriminator) -> None:
-    """A ratio belongs to one sample, whatever it is seen with."""
-    compares = any(isinstance(layer, MinibatchDiscrimination) for layer in discriminator.modules())
-    packing = getattr(discriminator, "packing", 1)
-    if packing > 1 or compares:
-        kind = f"of packs of {packing} samples" if packing > 1 else "with minibatch discrimination"
-        raise InputError(
-            f"a classifier {kind} gives no ratio of single ones; give it a network of single samples "
-            "(for `boost`: boost.classifier.discriminator)"
-        )
 
 
 def _with_choice(latent: LatentSpec, weights: list[float]) -> LatentSpec:

@@ -244,13 +244,20 @@ class Adversarial(Game):
         super().setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         self.require_samples_of(data)
-        normalises = any(isinstance(layer, nn.BatchNorm1d) for layer in self.modules())
-        compares, needed = ("batch normalisation", 2) if normalises else ("", 1)
-        if self.smallest_batch > needed:
-            compares, needed = type(self).__name__, self.smallest_batch
-        if stage == "fit" and getattr(data, "batch_size", needed) < needed:
+        if stage == "fit":
+            self._require_enough(data)
+
+    def _require_enough(self, data: object) -> None:
+        """Refuse batches in which there is nothing to compare."""
+        compares, needed = type(self).__name__, self.smallest_batch
+        if self.trainer.world_size == 1:  # else ranks may normalise together
+            for network in (self.generator, self.discriminator):
+                if any(isinstance(layer, nn.BatchNorm1d) for layer in network.modules()):
+                    packing = getattr(network, "packing", 1)
+                    compares, needed = max((compares, needed), ("batch normalisation", 2 * packing), key=lambda e: e[1])
+        if getattr(data, "batch_size", needed) < needed:
             raise InputError(
-                f"data.batch_size is {data.batch_size}, but {compares} compares samples of a batch with one another "  # type: ignore[union-attr]
+                f"data.batch_size is {data.batch_size}, but {compares} compares samples of a batch with one another "  # type: ignore[attr-defined]
                 f"and needs {needed} or more"
             )
 

@@ -23,16 +23,21 @@ def require_same_networks(saved: dict[str, Tensor], own: dict[str, Tensor]) -> N
                 f"the checkpoint's networks have another size: {name} is {tuple(weights.shape)} there and "
                 f"{tuple(own[name].shape)} in the configuration"
             )
-    surplus, missing = _networks(saved.keys() - own.keys()), _networks(own.keys() - saved.keys())
-    if surplus or missing:
-        differences = [f"has {', '.join(surplus)}, which the configuration does not make"] if surplus else []
-        differences += [f"has no {', '.join(missing)}, which the configuration makes"] if missing else []
+    only_saved, only_own = sorted(saved.keys() - own.keys()), sorted(own.keys() - saved.keys())
+    surplus, missing = _networks(only_saved), _networks(only_own)
+    differences = [f"has {name}, which the configuration does not make" for name in surplus - missing]
+    differences += [f"has no {name}, which the configuration makes" for name in missing - surplus]
+    differences += [
+        f"has a {name} of other layers than the configuration's (one has {only_saved[0]}, the other {only_own[0]})"
+        for name in surplus & missing
+    ]
+    if differences:
         raise InputError(
-            f"the checkpoint {' and '.join(differences)}; a run goes on only with the networks and averages that it "
+            f"the checkpoint {' and '.join(sorted(differences))}; networks and averages must be those that its run "
             "began with"
         )
 
 
-def _networks(names: Iterable[str]) -> list[str]:
+def _networks(names: Iterable[str]) -> set[str]:
     """What the weights belong to, by the attribute of the module."""
-    return sorted({name.partition(".")[0] for name in names})
+    return {name.partition(".")[0] for name in names}

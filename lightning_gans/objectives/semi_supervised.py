@@ -119,8 +119,8 @@ class SemiSupervised(Adversarial):
         if stage == "fit" and isinstance(data, SplitDataModule) and getattr(data, "labelled", None) is None:
             none = f"{type(data).__name__} labels no samples, but semi-supervised learning needs some; MNIST can"
             raise InputError(_NO_LABELS if hasattr(data, "labelled") else none)
-        if stage == "fit":
-            require_enough(self.discriminator, getattr(data, "batch_size", FEWEST))
+        if stage == "fit" and self.trainer.ckpt_path is None:  # what goes on is initialised
+            require_enough(self.discriminator, getattr(data, "batch_size", FEWEST) * self.real_batches_per_step)
         classes = getattr(data, "num_classes", 0)
         if classes > self.classifier.num_classes:
             raise InputError(

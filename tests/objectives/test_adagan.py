@@ -119,16 +119,26 @@ def test_calibration_repairs_an_overconfident_classifier():
             {"latent": LatentSpec(Noise("normal", 2), {"component": Code("uniform")})},
             "has a code 'component'",
         ),
-        ({"discriminator": PackedDiscriminator(FullyConnectedDiscriminator([2], [4]), 2)}, "packs of 2"),
-        (
-            {"discriminator": MinibatchDiscriminator(FullyConnectedDiscriminator([2], [4]), 2)},
-            "with minibatch discrimination gives no ratio of single ones",
-        ),
     ],
 )
 def test_what_is_no_mixture_is_refused(changes, words):
     with pytest.raises(InputError, match=words):
         mixture(**changes)
+
+
+@pytest.mark.parametrize(
+    ("discriminator", "words"),
+    [
+        (PackedDiscriminator(FullyConnectedDiscriminator([2], [4]), 2), "of packs of 2 samples gives no ratio"),
+        (MinibatchDiscriminator(FullyConnectedDiscriminator([2], [4]), 2), "with minibatch discrimination gives no"),
+    ],
+)
+def test_a_classifier_that_knows_no_single_samples_is_not_trained_but_can_be_loaded(discriminator, words):
+    module = mixture(discriminator=discriminator)
+    assert module.generate(module.latent.sample(3, torch.Generator())).shape == (3, 2)
+    trainer = Trainer(max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False)
+    with pytest.raises(InputError, match=words):
+        trainer.fit(module, Ring(batch_size=10))
 
 
 def test_a_component_that_was_not_trained_is_named():

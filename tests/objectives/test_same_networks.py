@@ -23,6 +23,12 @@ def test_the_same_networks_are_taken():
             OWN,
             "has history, which the configuration does not make and has no average, which the configuration makes;",
         ),
+        (
+            WITHOUT_AVERAGE,
+            {"generator.weight": torch.zeros(2, 3), "generator.parametrizations.bias": torch.zeros(2)},
+            "has a generator of other layers than the configuration's .one has generator.bias, the other "
+            "generator.parametrizations.bias",
+        ),
     ],
 )
 def test_other_networks_are_named(saved, own, words):

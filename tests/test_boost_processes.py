@@ -5,14 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from lightning_gans.__main__ import main
+from lightning_gans.callbacks import Interrupted
+from lightning_gans.commands.boosting_processes import train_in_processes
 from lightning_gans.errors import InputError
 from lightning_gans.files import hold
 
@@ -32,11 +36,13 @@ def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
-def begun(runs: Path, *args: str) -> subprocess.Popen[str]:
+LONG = ["--trainer.max_steps", "100000", "--trainer.val_check_interval", "100000", "--checkpoints.every_n_steps=20"]
+
+
+def begun(runs: Path) -> subprocess.Popen[str]:
     """`boost` in a process, with components that would train for long; both of them have saved a state."""
-    long = ["--trainer.max_steps", "100000", "--trainer.val_check_interval", "100000", "--checkpoints.every_n_steps=20"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "lightning_gans", *ARGUMENTS, *PROCESSES, *long, "--runs", str(runs), *args],
+        [sys.executable, "-m", "lightning_gans", *ARGUMENTS, *PROCESSES, *LONG, "--runs", str(runs)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -63,42 +69,32 @@ def test_components_in_processes_are_the_ones_trained_one_after_another(tmp_path
     assert "finished after 5 steps" in (two / "component_02.log").read_text()
 
 
-def test_a_component_that_fails_in_its_process_is_named_with_what_it_said(tmp_path: Path, refused):
-    diverging = "--model.discriminator_optimizer.init_args.lr=1e30"
-    sentence = refused(*ARGUMENTS, *PROCESSES, "--runs", tmp_path, diverging)
-    assert "component_0" in sentence and "ended with status 1: training stopped: " in sentence
-    assert not list(tmp_path.glob("boost/version_0/mixture_*"))
+def test_stopped_all_processes_save(tmp_path: Path):
+    arguments = ["--config", str(tmp_path / "tiny.yaml"), *LONG, "--runs", str(tmp_path)]
+    config = yaml.safe_load(TINY.read_text())
+    del config["boost"]
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(config))
+    commands = {name: [*arguments, "--experiment", name] for name in ("one", "other")}
 
+    def signal_all() -> None:
+        wait_until(lambda: len(list(tmp_path.glob("*/version_0/checkpoints/last.ckpt"))) == 2)
+        for number in (*_children(os.getpid()), os.getpid()):  # all at once, as where a service is stopped
+            os.kill(number, signal.SIGTERM)
 
-@pytest.mark.parametrize("to_all", [False, True], ids=["to the parent", "to all"])
-def test_stopped_all_processes_save_and_the_same_command_goes_on(tmp_path: Path, to_all: bool):
-    process = begun(tmp_path)
-    for number in _children(process) if to_all else []:
-        os.kill(number, signal.SIGTERM)  # as where a service is stopped
-    process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
-    folder = tmp_path / "boost" / "version_0"
-    for t in (1, 2):
-        log = (folder / f"component_0{t}.log").read_text()
-        stopped = step(folder / f"component_0{t}" / "version_0")
-        assert f"stopped by SIGTERM after step {stopped}; saved" in log
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM with 0 of 2 components trained; saved. The same command goes on from here" in said
-
-
-def test_when_one_process_is_killed_the_others_save(tmp_path: Path):
-    process = begun(tmp_path)
-    os.kill(_children(process)[1], signal.SIGKILL)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 2 and "ended with status -9" in said
-    logs = [(tmp_path / "boost" / "version_0" / f"component_0{t}.log").read_text() for t in (1, 2)]
-    assert sum("stopped by SIGTERM after step" in log and "; saved" in log for log in logs) == 1
+    stopping = threading.Thread(target=signal_all)
+    stopping.start()
+    with hold(tmp_path, "") as held, pytest.raises(Interrupted, match="SIGTERM with 0 of 2 components trained"):
+        train_in_processes(commands, 2, tmp_path, held)
+    stopping.join()
+    for name in commands:
+        stopped = step(tmp_path / name / "version_0")
+        assert f"stopped by SIGTERM after step {stopped}; saved" in (tmp_path / f"{name}.log").read_text()
 
 
 def test_killed_it_takes_its_processes_along_and_they_hold_the_folder_to_their_end(tmp_path: Path):
     process = begun(tmp_path)
     folder = tmp_path / "boost" / "version_0"
-    children = _children(process)
+    children = _children(process.pid)
     for child in children:
         os.kill(child, signal.SIGSTOP)  # so that they cannot end yet
     process.kill()
@@ -112,9 +108,10 @@ def test_killed_it_takes_its_processes_along_and_they_hold_the_folder_to_their_e
         assert "stopped by SIGTERM after step" in (folder / f"component_0{t}.log").read_text()
 
 
-def _children(process: subprocess.Popen[str]) -> list[int]:
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
-    children = [int(number) for number in listed.stdout.split()]
+def _children(parent: int) -> list[int]:
+    """The processes that train components, among those that a process has started."""
+    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True)
+    children = [int(line.split()[0]) for line in listed.stdout.splitlines() if "lightning_gans.parent" in line]
     assert len(children) == 2
     return children
 

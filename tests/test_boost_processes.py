@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from lightning_gans.__main__ import main
-from lightning_gans.callbacks import Interrupted
+from lightning_gans.callbacks import GracefulStop, Interrupted, interruption
 from lightning_gans.commands.boosting_processes import train_in_processes
 from lightning_gans.errors import InputError
 from lightning_gans.files import hold
@@ -89,6 +89,20 @@ def test_stopped_all_processes_save(tmp_path: Path):
     for name in commands:
         stopped = step(tmp_path / name / "version_0")
         assert f"stopped by SIGTERM after step {stopped}; saved" in (tmp_path / f"{name}.log").read_text()
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_a_second_signal_is_the_same_wish_where_a_process_follows_another(follows: bool, monkeypatch):
+    monkeypatch.setattr(interruption, "is_following", lambda: follows)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    try:
+        GracefulStop()._remember(signal.SIGTERM, None)
+        after = [signal.getsignal(number) for number in numbers]
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    assert after == ([signal.SIG_IGN] * 2 if follows else [signal.default_int_handler, signal.SIG_DFL])
 
 
 def test_killed_it_takes_its_processes_along_and_they_hold_the_folder_to_their_end(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -181,6 +182,14 @@ def test_when_one_component_fails_the_others_are_stopped(tmp_path: Path, monkeyp
         boosting_processes.train_in_processes({name: [name] for name in ("slow", "bad", "later")}, 2, tmp_path, held)
     assert "later" not in started.processes
     assert started.processes["slow"].poll() == 0, "it was not waited for"
+
+
+def test_a_person_who_asks_twice_does_not_wait_for_the_steps_in_progress():
+    code = "import time; time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    running = {"slow": process}
+    boosting_processes._let_go(running, [signal.SIGINT, signal.SIGINT])
+    assert process.returncode == -signal.SIGKILL and not running
 
 
 # ---- the folder

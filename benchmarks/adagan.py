@@ -1,7 +1,7 @@
 """AdaGAN's table 1: coverage C of random mixtures of k Gaussians, by a GAN, the best of 10, an ensemble, AdaGAN.
 
     python benchmarks/adagan.py                          # all k, 10 seeds
-    python benchmarks/adagan.py --seeds 35 --name adagan_35    # as many repetitions as the paper
+    python benchmarks/adagan.py --seeds 70 --name adagan_70    # twice as many repetitions as in the paper; 45 minutes
 
 What `boost` does with one configuration at a time is done here with all k and seeds at once: equal small networks are
 one batched network (torch.func), whose losses are added up, so that each trains as it would alone. Networks, losses,

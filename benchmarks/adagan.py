@@ -68,7 +68,8 @@ class Benchmark:
 
     def __init__(self, options: argparse.Namespace):
         self.options = options
-        self.pairs = [(k, seed) for k in MODES for seed in range(options.seeds)]
+        seeds = range(options.first_seed, options.first_seed + options.seeds)
+        self.pairs = [(k, seed) for k in MODES for seed in seeds]
         self.data = {k: RandomMixture(modes=k) for k in MODES}
         self.points = {
             split: torch.stack([self.data[k].split(split).points for k in MODES])  # type: ignore[attr-defined]
@@ -298,7 +299,8 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="how many, from 0")
+    parser.add_argument("--seeds", type=int, default=10, help="how many")
+    parser.add_argument("--first_seed", type=int, default=0, help="others than those that settings were chosen by")
     parser.add_argument("--components", type=int, default=10, help="T")
     parser.add_argument("--steps", type=int, default=1000, help="generator updates of a component")
     parser.add_argument("--classifier_steps", type=int, default=500, help="updates of a classifier")

@@ -38,7 +38,8 @@ def tell_end_of_training(folder: Path, step: int) -> None:
     for what in (f"{CHECKPOINTS}/last.ckpt", f"{CHECKPOINTS}/best.ckpt", SCORES, "metrics.csv", CONFIG):
         if (folder / what).exists():
             print(f"  {folder / what}")
-    for picture in sorted((folder / SAMPLES).glob(f"step={step:06d}_*.png")):
+    pictures = folder / SAMPLES
+    for picture in [*sorted(pictures.glob(f"step={step:06d}_*.png")), *sorted(pictures.glob("*.gif"))]:
         print(f"  {picture}")
 
 

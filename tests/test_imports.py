@@ -19,7 +19,7 @@ LAYERS = (
     ("objectives",),
     ("runs", "traversal", "callbacks"),
     ("checkpoint", "complaints", "sentences", "parser", "arguments", "settings", "commands", "outcome", "resumption"),
-    ("devices",),
+    ("command_line", "devices"),
     ("cli",),
     ("sweep",),
     ("__main__",),

@@ -23,6 +23,7 @@ from lightning_gans.functional.mmd import squared_mmd, witness
 from lightning_gans.latent import LatentSpec, Noise
 from lightning_gans.networks import AffineGenerator
 from lightning_gans.objectives import GAN, GMMN, Adversarial
+from lightning_gans.outcome import tell_end_of_training
 from lightning_gans.randomness import keyed_generator
 from lightning_gans.runs import RunLogger
 from tests.callbacks.extractors import RandomImages
@@ -59,6 +60,14 @@ def test_the_landscape_is_drawn_through_training_and_animated(gmmn: Path, ebgan:
         assert pictures == {"step=000002_energy.png", "step=000004_energy.png", "energy.gif"}
         with Image.open(folder / "samples" / "energy.gif") as animation:
             assert animation.n_frames == 2
+
+
+def test_the_end_of_a_run_names_its_last_picture_and_the_animation(gmmn: Path, capsys) -> None:
+    tell_end_of_training(gmmn, 4)
+    written = capsys.readouterr().out.partition("written to")[2]
+    for name in ("step=000004_energy.png", "energy.gif"):
+        assert f"  {gmmn}/samples/{name}\n" in written
+    assert "step=000002" not in written
 
 
 def test_the_landscape_of_an_energy_is_the_energy_and_that_of_mmd_minus_the_witness(gmmn: Path, ebgan: Path) -> None:

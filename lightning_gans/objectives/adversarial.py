@@ -250,7 +250,7 @@ class Adversarial(Game):
     def _require_enough(self, data: object) -> None:
         """Refuse batches in which there is nothing to compare."""
         compares, needed = type(self).__name__, self.smallest_batch
-        if self.trainer.world_size == 1:  # else ranks may normalise together
+        if getattr(self.trainer.strategy, "_layer_sync", None) is None:  # else ranks normalise together
             for network in (self.generator, self.discriminator):
                 if any(isinstance(layer, nn.BatchNorm1d) for layer in network.modules()):
                     packing = getattr(network, "packing", 1)

@@ -1,11 +1,14 @@
 """The original GAN: as an f-GAN, as a measure of information, and with smoothed labels."""
 
 import math
+from contextlib import nullcontext
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import Tensor
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, nn
 
 from lightning_gans.callbacks.densities import read
 from lightning_gans.data import Mixture
@@ -15,6 +18,7 @@ from lightning_gans.functional.quadrature import divergence_by_quadrature
 from lightning_gans.latent import LatentSpec, Noise
 from lightning_gans.networks import AffineGenerator, FullyConnectedDiscriminator
 from lightning_gans.objectives import FGAN, GAN, Adversarial, Updates
+from lightning_gans.objectives.synchronised_batch_norm import PortableBatchNormSync
 
 from .games import Build, build, draw, play, real_doubles, state_of
 
@@ -98,6 +102,18 @@ def test_the_logged_divergence_is_the_bound_without_smoothing(real_label: float)
 def test_a_label_that_is_no_probability_is_refused(real_label: float) -> None:
     with pytest.raises(InputError, match=f"real_label is {real_label}"):
         build(GAN, real_label=real_label)
+
+
+def test_single_samples_are_normalised_with_those_of_other_ranks_or_refused() -> None:
+    module = build()
+    module.generator.add_module("normalisation", nn.BatchNorm1d(3))
+    data = SimpleNamespace(batch_size=1, sample_shape=module.discriminator.sample_shape)
+    for synchronised in (PortableBatchNormSync(), None):
+        strategy = DDPStrategy()
+        strategy._layer_sync = synchronised  # what a trainer of sync_batchnorm gives it
+        module.trainer = SimpleNamespace(strategy=strategy, precision="32-true", datamodule=data)  # type: ignore[assignment]
+        with nullcontext() if synchronised else pytest.raises(InputError, match="batch normalisation compares"):
+            module.setup("fit")
 
 
 def test_a_smoothed_discriminator_that_answers_the_label_stands_for_no_generated_samples() -> None:

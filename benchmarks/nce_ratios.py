@@ -35,11 +35,15 @@ def ratios(pair: str, seed: int) -> dict[str, float]:
     )
     truth = (distributions[0].log_prob(q) - distributions[1].log_prob(q)).exp()
     kernels = kernel_ratios.GaussianKernels(p[:100], kernel_ratios.median_bandwidth(p, q))
+
+    def kernels_and_a_constant(x: Tensor) -> Tensor:
+        return torch.cat([torch.ones_like(x[:, :1]), kernels(x)], dim=1)
+
     divergences = ("kl", "reverse_kl", "squared_hellinger", "jensen_shannon")
     estimates = {
         "constant 1": torch.ones_like(truth),
         "class probability, quadratic": density_ratios.class_probability(p, q)(q),
-        "class probability, kernels": density_ratios.class_probability(p, q, kernels, ridge=1e-3)(q),
+        "class probability, kernels": density_ratios.class_probability(p, q, kernels_and_a_constant, ridge=1e-3)(q),
         **{
             f"f-divergence {name}, quadratic": density_ratios.f_divergence(f_divergences.get(name), p, q)(q)
             for name in divergences

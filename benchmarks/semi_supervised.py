@@ -199,9 +199,13 @@ def read(record: Path) -> dict[str, Any]:
 
 
 def require_same_settings(record: Path, key: str, labels: int) -> None:
-    """Exit if a run was recorded when its configuration said something else."""
-    now = settings_hash([configuration(labels)])
-    if read(record)["runs"].get(key, {}).get("settings", now) != now:
+    """Exit if a run was recorded when its configuration said something else; say so if that cannot be known."""
+    entry = read(record)["runs"].get(key)
+    if entry is None:
+        return
+    if "settings" not in entry:  # the first records
+        print(f"{key}: recorded without its settings, and taken for one of {configuration(labels)}", flush=True)
+    elif entry["settings"] != settings_hash([configuration(labels)]):
         sys.exit(f"{record} has '{key}' by another {configuration(labels)}; give another --record")
 
 

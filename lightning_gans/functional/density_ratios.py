@@ -4,7 +4,7 @@ What a discriminator learns in a game, alone and on known ground. Each estimator
 
     class probability     log r = w·φ,  logistic regression of "from P?" (NCE without a known noise density)
     f-divergence          sup_w E_P[T] - E_Q[f*(T)],  T = f'(r),  the critic's bound (Nguyen et al. 2010; f-GAN)
-    least squares         min_w E_Q[(r - w·φ)²] / 2,  closed form (uLSIF; Kanamori, Hido & Sugiyama 2009)
+    least squares         min_w E_Q[(r - w·φ)²] / 2,  closed form (nearly uLSIF; Kanamori, Hido & Sugiyama 2009)
     moment matching       r at Q's points such that E_Q[r k(x, ·)] = E_P[k(x, ·)]  (KMM; Huang et al. 2007)
 
 The last two, with kernels, are in `kernel_ratios`. The first is the second with GAN's f, and the third is it with

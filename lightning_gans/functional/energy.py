@@ -27,7 +27,7 @@ def margin_loss(real: Tensor, fake: Tensor, margin: float) -> Tensor:
 
 
 def pulling_away(codes: Tensor) -> Tensor:
-    """Mean squared cosine between the codes of different samples of a batch (Zhao et al. 2017, equation 4).
+    """Mean squared cosine between the codes of different samples of a batch (Zhao et al. 2017, section 2.4).
 
         f(S) = 1 / (N (N - 1)) sum_i sum_{j ≠ i} ( S_i.S_j / (|S_i| |S_j|) )²
 

@@ -70,8 +70,9 @@ class LinearRatio:
 def least_squares(p: Tensor, q: Tensor, features: Features, ridge: float = 1e-2) -> LinearRatio:
     """uLSIF:  w = (H + λ I)⁻¹ h,  H = E_Q[φ φ^T],  h = E_P[φ]  (Kanamori et al. 2009).
 
-    It minimises w^T H w / 2 - h^T w + λ |w|² / 2, which is E_Q[(r - w·φ)²] / 2 up to a constant. Negative values of
-    w·φ are cut off. (LSIF itself asks for w >= 0, which costs a quadratic programme and is no better there.)
+    It minimises w^T H w / 2 - h^T w + λ |w|² / 2, which is E_Q[(r - w·φ)²] / 2 + λ |w|² / 2 up to a constant. Negative
+    values of w·φ are cut off here, which brings no estimate farther from r; the paper cuts negative *weights* off after
+    they were found, and its LSIF asks for w >= 0 in finding them.
 
     Args:
         p: Samples of P, (n, d).

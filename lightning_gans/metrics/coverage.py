@@ -27,7 +27,7 @@ class MassCoverage(NamedTuple):
 
 
 def mass_coverage(generated: Tensor, real: Tensor, level: float = 0.95) -> MassCoverage:
-    """C = P_data(dP_model > t), with t such that P_model(dP_model > t) = 0.95 (AdaGAN, section 4.1).
+    """C = P_data(dP_model > t), with t such that P_model(dP_model > t) = 0.95 (AdaGAN's experiments on toy data).
 
     By the protocol of the authors' code (tolstikhin/adagan 746bd8e): the density is a Gaussian kernel estimate on 1000
     generated points; its bandwidth is the likeliest for 500 more of them, among 2^-7, ..., 2^6 times the median
@@ -35,8 +35,9 @@ def mass_coverage(generated: Tensor, real: Tensor, level: float = 0.95) -> MassC
     points. A C is comparable only with others of the same numbers of points.
 
     C asks for mass, not for sharpness. Exact samples have C near ``level`` and not 1, because a share of 1 - level of
-    the data, too, is where the density is lowest. A model whose stray samples are more than that has a threshold
-    below all modes, and C = 1.
+    the data, too, is where the density is lowest; and somewhat less than that, because each point's own kernel raises
+    the density that t is read from (0.95 for one Gaussian, 0.90 for ten narrow ones). A model whose stray samples are
+    more than 1 - level has a threshold below all modes, and C = 1.
 
     Args:
         generated: (1500, d), floating: the first 1000 carry the kernels. Other numbers are divided two to one.

@@ -4,7 +4,7 @@
     k_{t+1} = k_t + λ_k (γ L(x) - L(G(z_G))),    k_0 = 0,      kept in [0, 1]
     L(v) = |v - Dec(Enc(v))|, the mean over all numbers of v   (equation 1 with η = 1)
 
-What is matched are the distributions of the losses, by a lower bound on their Wasserstein distance (section 3.2), and
+What is matched are the distributions of the losses, by a lower bound on their Wasserstein distance (section 3.1), and
 k keeps E[L(G(z))] = γ E[L(x)]: the discriminator has to reconstruct data and to tell them from what is generated, and
 γ says how much of the second.
 """

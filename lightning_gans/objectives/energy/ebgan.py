@@ -1,8 +1,8 @@
 """EBGAN: an energy-based GAN with a margin.
 
     L_D = E[D(x)] + E[ [m - D(G(z))]⁺ ]                        (Zhao, Mathieu, LeCun 2017, equation 1)
-    L_G = E[D(G(z))] + λ_PT f_PT(Enc(G(z)))                    (equations 2 and 4)
-    D(x) = |Dec(Enc(x)) - x|                                   (equation 3)
+    L_G = E[D(G(z))] + λ_PT f_PT(Enc(G(z)))                    (equation 2 and section 2.4)
+    D(x) = |Dec(Enc(x)) - x|                                   (section 2.3)
 
 At the equilibrium the generator's distribution is the data's, and D is a constant between 0 and m there (theorems 1
 and 2). Energies are compared with the margin as they are: m is a distance in the units of the samples.

@@ -109,7 +109,7 @@ class SemiSupervised(Adversarial):
         return self.discriminator
 
     def setup(self, stage: str) -> None:
-        """Refuse data without labelled samples, in too small batches, or with more classes than the classifier knows.
+        """Refuse data without labelled samples, or with more classes than the classifier knows.
 
         Raises:
             InputError: With what is missing, or both numbers.
@@ -119,14 +119,22 @@ class SemiSupervised(Adversarial):
         if stage == "fit" and isinstance(data, SplitDataModule) and getattr(data, "labelled", None) is None:
             none = f"{type(data).__name__} labels no samples, but semi-supervised learning needs some; MNIST can"
             raise InputError(_NO_LABELS if hasattr(data, "labelled") else none)
-        if stage == "fit" and self.trainer.ckpt_path is None:  # what goes on is initialised
-            require_enough(self.discriminator, getattr(data, "batch_size", FEWEST) * self.real_batches_per_step)
         classes = getattr(data, "num_classes", 0)
         if classes > self.classifier.num_classes:
             raise InputError(
                 f"the data have {classes} classes, but the classifier tells {self.classifier.num_classes} apart; set "
                 "model.discriminator.num_classes"
             )
+
+    def on_fit_start(self) -> None:
+        """Refuse too small a first batch, unless a checkpoint has initialised the classifier.
+
+        Raises:
+            InputError: With its size.
+        """
+        if not self.initialised:
+            data = getattr(self.trainer, "datamodule", None)
+            require_enough(self.discriminator, getattr(data, "batch_size", FEWEST) * self.real_batches_per_step)
 
     # ---- the losses ----------------------------------------------------------------------------
 

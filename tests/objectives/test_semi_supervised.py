@@ -1,27 +1,33 @@
 """Semi-supervised learning: who learns what, exact resumption, and that unlabelled data help to classify."""
 
 import csv
+import itertools
 import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import LambdaCallback
+from torch.nn.functional import cross_entropy, logsigmoid
 from torch.optim import SGD, Adam
 from torch.utils.data import DataLoader
 
 from lightning_gans.__main__ import main
 from lightning_gans.checkpoint import load_data, load_module
+from lightning_gans.data import MNIST, Labelled
 from lightning_gans.errors import InputError
 from lightning_gans.functional import semi_supervised as functional
 from lightning_gans.latent import LatentSpec, Noise
 from lightning_gans.metrics import read_scores
-from lightning_gans.networks import FullyConnectedClassifier
+from lightning_gans.networks import FullyConnectedClassifier, FullyConnectedGenerator, SemiSupervisedGenerator
 from lightning_gans.networks.modes import evaluation_mode
 from lightning_gans.networks.noise_layer import draw_noise_from
-from lightning_gans.objectives import SemiSupervised, Updates
+from lightning_gans.objectives import InstanceNoise, SemiSupervised, Updates
 from lightning_gans.objectives.regularisers import R1
 from tests.objectives.games import (
     BATCH,
@@ -55,8 +61,8 @@ def batch(n: int = BATCH, seed: int = 0) -> dict[str, torch.Tensor]:
     return {"image": real_images(n, seed), "labelled_image": real_images(n, seed + 500), "labelled_label": labels}
 
 
-def loader(n: int = BATCH, batches: int = 8) -> DataLoader:
-    return DataLoader([batch(n, seed) for seed in range(batches)], batch_size=None)  # type: ignore[arg-type]
+def loader(n: int = BATCH, batches: int = 8, first: int = 0) -> DataLoader:
+    return DataLoader([batch(n, first + place) for place in range(batches)], batch_size=None)  # type: ignore[arg-type]
 
 
 def test_each_player_moves_its_own_network_alone():
@@ -77,8 +83,9 @@ def test_every_generator_loss_teaches_the_generator(loss):
     assert not all_equal(before, weights_of(module.generator))
 
 
-def test_the_discriminators_loss_is_that_of_labelled_real_and_generated_images():
-    module = build(real_label=0.9, unlabelled_weight=0.7)
+@pytest.mark.parametrize(("label", "weight"), [(0.9, 0.7), (1.0, 0.0)])
+def test_the_discriminators_loss_is_that_of_labelled_real_and_generated_images(label, weight):
+    module = build(real_label=label, unlabelled_weight=weight)
     images, labels, real = real_images(seed=1) / 255, torch.arange(BATCH) % 3, real_images(seed=2) / 255
     latent = module.latent.sample(BATCH, torch.Generator().manual_seed(0))
     module._labelled = iter([(images, labels)])
@@ -88,7 +95,7 @@ def test_the_discriminators_loss_is_that_of_labelled_real_and_generated_images()
     by_class, of_real, of_fake = (
         network.class_logits(network.trunk(shown)) for shown in (images, real, module.generator(latent.flat))
     )
-    expected = functional.supervised(by_class, labels) + 0.7 * functional.unsupervised(of_real, of_fake, 0.9)
+    expected = functional.supervised(by_class, labels) + weight * functional.unsupervised(of_real, of_fake, label)
     torch.testing.assert_close(loss, expected)
 
 
@@ -104,6 +111,50 @@ def test_feature_matching_compares_features_of_real_and_generated_images_without
     assert isinstance(list(module.discriminator.trunk.modules())[-1], torch.nn.ReLU)
 
 
+@pytest.mark.parametrize(
+    ("loss", "of_log_z"),
+    [("non_saturating", lambda log_z: -logsigmoid(log_z)), ("minimax", lambda log_z: logsigmoid(-log_z))],
+)
+def test_the_other_losses_of_the_generator_are_a_gans_with_the_sum_over_classes(loss, of_log_z):
+    module = build(generator_loss=loss)
+    latent = module.latent.sample(BATCH, torch.Generator().manual_seed(0))
+    found = module.generator_loss(real_images() / 255, latent)
+    draw_noise_from(module.discriminator, module.random("noise in the discriminator"))
+    network = module.discriminator
+    log_z = network.class_logits(network.trunk(module.generator(latent.flat))).logsumexp(1)
+    torch.testing.assert_close(found, of_log_z(log_z).mean())
+
+
+def test_mean_features_keep_their_digits_under_autocast():
+    module = build()
+    real, latent = real_images(seed=2) / 255, module.latent.sample(BATCH, torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = module.generator_loss(real, latent)
+        draw_noise_from(module.discriminator, module.random("noise in the discriminator"))
+        of_real, of_fake = (module.discriminator.trunk(shown) for shown in (real, module.generator(latent.flat)))
+    assert of_real.dtype == of_fake.dtype == torch.bfloat16
+    torch.testing.assert_close(loss, functional.feature_matching(of_real.float(), of_fake.float()))
+
+
+def test_all_that_the_discriminator_is_shown_has_instance_noise_of_its_own():
+    def shown(noise: InstanceNoise | None) -> list[torch.Tensor]:
+        """What D is shown: labelled, real and generated images in its turn, real and generated ones in G's."""
+        module, seen = build(instance_noise=noise), []
+        module.discriminator.trunk.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+        real, latent = real_images(seed=2) / 255, module.latent.sample(BATCH, torch.Generator().manual_seed(0))
+        module._labelled = iter([(real_images(seed=1) / 255, torch.zeros(BATCH, dtype=torch.int64))])
+        module.discriminator_loss(real, latent)
+        module.generator_loss(real, latent)
+        return seen
+
+    noises = [noisy - plain for noisy, plain in zip(shown(InstanceNoise(0.5)), shown(None), strict=True)]
+    assert len(noises) == 5
+    for noise in noises:
+        assert float(noise.std()) == pytest.approx(0.5, rel=0.15)
+    for turn in (noises[:3], noises[3:]):
+        assert all((one - other).std() > 0.5 for one, other in itertools.combinations(turn, 2))
+
+
 def test_the_past_weighs_what_was_asked_for():
     module = build(historical_averaging=0.3)
     module.history["generator"].see(module.generator, 0)
@@ -114,7 +165,11 @@ def test_the_past_weighs_what_was_asked_for():
     (player,) = (player for player in module.players() if player.name == "generator")
     plain = replace(player, loss=lambda real: torch.tensor(2.0))
     assert penalty > 0
-    torch.testing.assert_close(module._remembering(plain).loss(torch.empty(0)), 2 + 0.3 * penalty)
+    loss = module._remembering(plain).loss(torch.empty(0))
+    torch.testing.assert_close(loss, 2 + 0.3 * penalty)
+    # every parameter is 1 from its past, to which it is pulled
+    for gradient in torch.autograd.grad(loss, list(module.generator.parameters())):
+        torch.testing.assert_close(gradient, torch.full_like(gradient, 2 * 0.3))
 
 
 def test_every_update_of_the_discriminator_has_labelled_images_of_its_own(monkeypatch):
@@ -141,6 +196,118 @@ def test_the_first_images_initialise_the_classifier_once(monkeypatch):
     assert all_equal(first, weights_of(module.discriminator))
 
 
+def test_a_classifier_from_a_checkpoint_is_not_initialised_again():
+    trained, further = build(rate=0.0), build(rate=0.0)
+    play(trained, 1, data=loader())
+    further.load_state_dict(trained.state_dict())
+    play(further, 1, data=loader(first=20))
+    assert all_equal(weights_of(trained.discriminator), weights_of(further.discriminator))
+
+
+def test_the_noise_of_the_initialisation_is_that_of_the_seed():
+    def initialised(seed: int) -> list[torch.Tensor]:
+        module = build(rate=0.0, seed=seed)
+        play(module, 1, data=loader())
+        return weights_of(module.discriminator)
+
+    first = initialised(3)
+    assert all_equal(first, initialised(3)) and not all_equal(first, initialised(4))
+
+
+def test_ranks_begin_with_the_mean_of_what_their_own_images_make_of_the_classifier(monkeypatch):
+    def begun(seed: int, ranks: int = 1) -> SemiSupervised:
+        module = build()
+        module.trainer = SimpleNamespace(global_step=0, world_size=ranks)
+        module.begin_round(batch(seed=seed), 0)
+        return module
+
+    own, others = (weights_of(begun(seed).discriminator) for seed in (0, 1))
+    mean = [(one + other) / 2 for one, other in zip(own, others, strict=True)]
+
+    def with_the_other_rank(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [(one + other) / 2 for one, other in zip(tensors, others, strict=True)]
+
+    monkeypatch.setattr("lightning_gans.objectives.semi_supervised.average_over_ranks", with_the_other_rank)
+    module = begun(0, ranks=2)
+    assert not all_equal(own, mean)
+    assert all_equal(weights_of(module.discriminator), mean)
+    assert all_equal(weights_of(module.classifier_average.network), mean)
+
+
+def test_the_classifiers_average_follows_it_with_a_decay_that_grows_to_the_given_one():
+    module, seen = build(rate=0.5, classifier_ema_decay=0.25), []
+    module.initialised.fill_(True)
+    expected = weights_of(module.discriminator)
+    keep = LambdaCallback(on_train_batch_end=lambda *_: seen.append(weights_of(module.discriminator)))
+    play(module, 4, data=loader(), callbacks=[keep])
+    for weights, decay in zip(seen, (1 / 10, 2 / 11, 3 / 12, 0.25), strict=True):
+        expected = [decay * old + (1 - decay) * new for old, new in zip(expected, weights, strict=True)]
+    for average, value in zip(weights_of(module.classifier_average.network), expected, strict=True):
+        torch.testing.assert_close(average, value)
+
+
+def test_classes_are_told_without_noise_also_in_the_middle_of_training():
+    module = build(rate=0.5)
+    play(module, 2, data=loader())
+    for weights, network in (("raw", module.discriminator), ("ema", module.classifier_average.network)):
+        found = module.class_probabilities(real_images(seed=4), weights)
+        assert network.training
+        with evaluation_mode(network), torch.no_grad():
+            torch.testing.assert_close(found, network.probabilities(real_images(seed=4) / 255))
+
+
+def test_a_prediction_is_the_probabilities_of_images_or_of_points():
+    of_points = build(
+        generator=partial(FullyConnectedGenerator, sample_shape=[2], hidden=[4]),
+        discriminator=FullyConnectedClassifier([2], [5], num_classes=3),
+    )
+    for module, given, seen in (
+        (build(), {"image": real_images()}, real_images() / 255),
+        (of_points, {"point": torch.ones(3, 2), "label": torch.zeros(3)}, torch.ones(3, 2)),
+    ):
+        expected = module.eval().discriminator.probabilities(seen)
+        torch.testing.assert_close(module.predict_step(given, 0), expected.detach())
+
+
+def test_validation_compares_the_classifier_with_the_labels_of_the_held_out_images():
+    module = build(rate=0.0)
+    held_out = {"image": real_images(seed=3), "label": torch.arange(BATCH) % 3}
+    trainer = play(module, 1, data=loader(batches=1), validation=DataLoader([held_out], batch_size=None))
+    network = module.eval().discriminator
+    expected = cross_entropy(network.class_logits(network.trunk(real_images(seed=3) / 255)), held_out["label"])
+    found = trainer.callback_metrics["validation/loss/supervised"]
+    torch.testing.assert_close(found, expected.detach(), check_dtype=False)
+
+
+def test_small_batches_are_enough_if_a_round_of_several_is_large():
+    def train(discriminator_steps: int) -> int:
+        module = build(
+            generator=partial(SemiSupervisedGenerator, sample_shape=[1, 28, 28], hidden=[4]),
+            discriminator=FullyConnectedClassifier([1, 28, 28], [5]),
+            updates=Updates(discriminator_steps=discriminator_steps),
+        )
+        data = MNIST("no-data-here", download=False, fallback="digits", batch_size=4, labelled=Labelled(2))
+        return play(module, 1, data=data, limit_val_batches=0).global_step
+
+    with pytest.raises(InputError, match="4 samples do not tell how much a unit varies"):
+        train(discriminator_steps=1)
+    assert train(discriminator_steps=2) == 1
+
+
+def test_what_is_initialised_goes_on_with_batches_too_small_to_initialise_by(tmp_path):
+    def train(steps: int, batch_size: int, checkpoint: Path | None = None) -> Trainer:
+        module = build(
+            generator=partial(SemiSupervisedGenerator, sample_shape=[1, 28, 28], hidden=[4]),
+            discriminator=FullyConnectedClassifier([1, 28, 28], [5]),
+        )
+        data = MNIST("no-data-here", download=False, fallback="digits", batch_size=batch_size, labelled=Labelled(2))
+        return play(module, steps, data=data, limit_val_batches=0, checkpoint=checkpoint)
+
+    # a whole epoch: in the middle of one the batch size may not change
+    train(1, 1000).save_checkpoint(tmp_path / "last.ckpt")
+    assert train(2, 4, tmp_path / "last.ckpt").global_step == 2
+
+
 def test_options_can_be_combined_and_are_recorded():
     module = build(
         historical_averaging=0.1,
@@ -158,13 +325,19 @@ def test_options_can_be_combined_and_are_recorded():
 
 
 def test_the_historical_average_is_over_the_parameters_before_every_round():
-    module = build(historical_averaging=0.1, generator_optimizer=partial(SGD, lr=0.5))
+    module = build(historical_averaging=0.1, rate=0.5)
     seen = []
     original = SemiSupervised._discriminator_turn
-    module._discriminator_turn = lambda real: (seen.append(weights_of(module.generator)), original(module, real))[1]
+
+    def turn(real: torch.Tensor) -> torch.Tensor:
+        seen.append(weights_of(module.discriminator, module.generator))
+        return original(module, real)
+
+    module._discriminator_turn = turn
     play(module, 4, data=loader())
     means = [torch.stack(values).mean(0) for values in zip(*seen, strict=True)]
-    for mean, average in zip(means, module.history["generator"].buffers(), strict=True):
+    averages = [*module.history["discriminator"].buffers(), *module.history["generator"].buffers()]
+    for mean, average in zip(means, averages, strict=True):
         torch.testing.assert_close(average, mean)
 
 
@@ -174,12 +347,18 @@ def test_a_smoothed_label_is_undone_in_the_log_ratio():
     answer = 0.9 * ratio.sigmoid()  # the optimal D
     torch.testing.assert_close(module.log_ratio(answer.logit()), ratio)
     assert torch.equal(build().log_ratio(ratio), ratio)
+    assert module.has_log_ratio and build().has_log_ratio
 
 
 def test_bad_input_is_told_in_a_sentence():
     with pytest.raises(InputError, match="tells no classes apart"):
         build(discriminator=TinyDiscriminator())
-    for name, value in (("real_label", 1.5), ("classifier_ema_decay", 1.0), ("historical_averaging", 0.0)):
+    for name, value in (
+        ("real_label", 1.5),
+        ("classifier_ema_decay", 1.0),
+        ("historical_averaging", 0.0),
+        ("unlabelled_weight", -0.1),
+    ):
         with pytest.raises(InputError, match=name):
             build(**{name: value})
     with pytest.raises(InputError, match=r"data\.labelled"):
@@ -308,6 +487,23 @@ def test_an_ensemble_is_tested_by_one_command(fitted, tmp_path, capsys, monkeypa
         assert score.value == pytest.approx(wrong, abs=1e-5)
 
 
+def test_an_ensemble_says_how_its_members_differ(fitted, tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_GANS_DATA", "no-data-here")
+    own = fitted / "version_0" / "checkpoints" / "last.ckpt"
+    other = torch.load(fitted / "version_1" / "checkpoints" / "last.ckpt", weights_only=True)
+    step = other["lightning_gans"]["step"]
+    other["lightning_gans"]["step"] = step - 1
+    other["lightning_gans"]["config"]["model"]["init_args"]["classifier_ema_decay"] = None
+    for name in list(other["state_dict"]):
+        if name.startswith("classifier_average."):
+            del other["state_dict"][name]
+    torch.save(other, tmp_path / "other.ckpt")
+    assert main(["ensemble", str(own), str(tmp_path / "other.ckpt"), "--device", "cpu", "--out", str(tmp_path)]) == 0
+    first, second, joint = read_scores(tmp_path / "scores.jsonl")
+    assert [score.step for score in (first, second, joint)] == [step, step - 1, None]
+    assert [score.protocol["weights"] for score in (first, second, joint)] == ["ema", "raw", ["ema", "raw"]]
+
+
 def test_members_without_probabilities_or_with_other_classes_are_refused(fitted, refused, tmp_path):
     own = str(fitted / "version_0" / "checkpoints" / "last.ckpt")
     broken = torch.load(own, weights_only=True)
@@ -324,13 +520,17 @@ def test_members_without_probabilities_or_with_other_classes_are_refused(fitted,
     assert "tells 12 classes apart" in sentence and "last.ckpt 10, so that" in sentence
 
 
-def test_an_ensemble_of_one_or_of_other_labels_is_refused(fitted, refused, tmp_path):
+def test_an_ensemble_of_one_or_of_other_labels_or_images_is_refused(fitted, refused, tmp_path):
     own = str(fitted / "version_0" / "checkpoints" / "last.ckpt")
     assert "two checkpoints or more" in refused("ensemble", own)
     other = torch.load(own, weights_only=True)
     other["lightning_gans"]["config"]["data"]["init_args"]["labelled"]["seed"] = 5
     torch.save(other, tmp_path / "other.ckpt")
     assert "different labels" in refused("ensemble", own, tmp_path / "other.ckpt")
+    foreign = torch.load(own, weights_only=True)
+    foreign["MNIST"]["fingerprint"] = "of other images"
+    torch.save(foreign, tmp_path / "foreign.ckpt")
+    assert "on different images" in refused("ensemble", own, tmp_path / "foreign.ckpt")
 
 
 def test_an_ensemble_has_each_member_once(fitted, refused, tmp_path, capsys):

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from lightning_gans.callbacks import Calibration, DensityPanel
 from lightning_gans.callbacks.densities import read
@@ -74,14 +75,32 @@ def test_the_places_of_a_pack_have_weights_of_their_own_at_the_networks_scale():
     correlation = torch.corrcoef(torch.stack([part.flatten() for part in parts]))
     assert (correlation - torch.eye(4)).abs().max() < 0.03
     x = torch.randn(500, 400)
+    # what was given stays a network of single samples
+    assert PackedDiscriminator(plain, 4).trunk[1][1] is not plain.trunk[1]
+    assert plain.trunk[1].weight.shape == (400, 100) and plain.trunk[1].in_features == 100
     assert wide(x).std().item() == pytest.approx(plain.trunk[1](x[:, :100]).std().item(), rel=0.05)
 
 
 def test_single_asks_for_packs_of_copies():
     torch.manual_seed(0)
     packed = PackedDiscriminator(FullyConnectedDiscriminator([2], [5]), 3)
-    sample = torch.randn(1, 2)
-    assert packed.single(sample).item() == pytest.approx(packed(sample.repeat(3, 1)).item() / 3)
+    samples = torch.randn(4, 2)
+    expected = torch.cat([packed(sample.expand(3, -1)) / 3 for sample in samples])
+    torch.testing.assert_close(packed.single(samples), expected)
+
+
+def test_other_heads_are_told_the_slope_of_the_packed_network():
+    assert PackedDiscriminator(FullyConnectedDiscriminator([2], [5], slope=0.3), 2).slope == 0.3
+
+
+def test_a_convolution_has_channels_of_its_own_for_each_place_of_a_pack():
+    plain = MNISTDiscriminator(width=0.05)
+    packed = PackedDiscriminator(plain, 4)
+    (first, *_), (wide, *_) = (
+        [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)] for network in (plain, packed)
+    )
+    assert (first.in_channels, wide.in_channels) == (1, 4)
+    torch.testing.assert_close(wide.weight[:, :1] * 2, first.weight)
 
 
 def test_a_batch_that_is_no_whole_number_of_packs_is_refused_in_training():
@@ -102,6 +121,15 @@ def test_what_cannot_be_widened_is_refused():
     torch.nn.utils.parametrizations.spectral_norm(parametrized.trunk[1])
     with pytest.raises(InputError, match="plain linear layer"):
         PackedDiscriminator(parametrized, 2)
+    grouped = TinyDiscriminator()
+    grouped.sample_shape = (2, 8, 8)
+    grouped.trunk = nn.Sequential(nn.Conv2d(2, 2, 3, groups=2), nn.Flatten())
+    with pytest.raises(InputError, match="plain linear layer or a convolution of its samples, not Conv2d"):
+        PackedDiscriminator(grouped, 2)
+    of_rows = TinyDiscriminator()
+    of_rows.trunk = nn.Sequential(nn.Linear(8, 5), nn.Flatten())
+    with pytest.raises(InputError, match=r"must take the whole sample of shape \(1, 8, 8\), but takes 8 inputs"):
+        PackedDiscriminator(of_rows, 2)
 
 
 def test_maxout_is_the_largest_of_consecutive_pieces():

@@ -5,8 +5,11 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lightning_gans.errors import InputError
+from lightning_gans.functional import semi_supervised
 from lightning_gans.networks import (
     FullyConnectedClassifier,
     FullyConnectedDiscriminator,
@@ -18,6 +21,7 @@ from lightning_gans.networks import (
     StackedMNISTGenerator,
     VirtualBatchNormGenerator,
 )
+from lightning_gans.networks.average import ExponentialMovingAverage
 from lightning_gans.networks.historical_average import HistoricalAverage
 from lightning_gans.networks.minibatch_discrimination import MinibatchDiscrimination
 from lightning_gans.networks.noise_layer import GaussianNoiseLayer, draw_noise_from
@@ -59,6 +63,15 @@ def test_after_the_initialisation_all_pre_activations_of_the_batch_have_mean_0_a
         torch.testing.assert_close(output.var(0, correction=0), torch.ones(output.shape[1]), rtol=1e-4, atol=0)
 
 
+def test_the_initialisation_is_by_its_own_batch_and_no_later_one():
+    network = classifier()
+    data_dependent_initialisation(network, images())
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    network(images(seed=1))
+    for parameter, value in zip(network.parameters(), before, strict=True):
+        assert torch.equal(parameter, value)
+
+
 def test_a_unit_that_is_constant_on_the_batch_keeps_its_length():
     network = classifier(input_noise=0.0, hidden_noise=0.0)
     lengths = [layer.parametrizations.weight.original0.clone() for layer in weight_normalised_layers(network)]
@@ -96,13 +109,14 @@ def test_noise_is_added_in_training_alone_and_is_that_of_the_given_generator():
     assert layer.eval()(zeros) is zeros
 
 
+@pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("shape", [(3,), (3, 4, 5)])
-def test_virtual_batch_norm_of_the_reference_batch_is_batch_norm_of_it(shape):
+def test_virtual_batch_norm_of_the_reference_batch_is_batch_norm_of_it(shape, affine):
     kind = nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d
     torch.manual_seed(0)
-    usual = kind(3).double()
-    nn.init.normal_(usual.weight)
-    nn.init.normal_(usual.bias)
+    usual = kind(3, eps=0.5, affine=affine).double()
+    for parameter in usual.parameters():
+        nn.init.normal_(parameter)
     virtual = VirtualBatchNorm(usual, reference_size=16)
     reference, samples = 5 + 2 * torch.randn(16, *shape).double(), torch.randn(4, *shape).double()
     found = virtual(torch.cat([reference, samples]))
@@ -136,6 +150,26 @@ def test_the_reference_batch_is_part_of_the_checkpoint_and_the_same_in_every_run
     assert first.reference.abs().max() < 1 and first.reference.shape == (100, 6)
 
 
+@pytest.mark.parametrize(("noise", "deviation"), [("uniform", 3**-0.5), ("normal", 1.0)])
+def test_the_reference_batch_is_noise_of_the_latents_distribution(noise, deviation):
+    reference = VirtualBatchNormGenerator(6, partial(MNISTGenerator, width=0.05), noise).reference
+    assert float(reference.mean()) == pytest.approx(0, abs=5 * deviation / reference.numel() ** 0.5)
+    assert float(reference.std()) == pytest.approx(deviation, rel=0.1)
+    assert (reference.abs().max() < 1) == (noise == "uniform")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [partial(SemiSupervisedGenerator, sample_shape=[1, 4, 4], hidden=[6]), partial(StackedMNISTGenerator, width=0.05)],
+)
+def test_with_virtual_batch_norm_images_are_read_and_written_in_the_generators_own_range(kind):
+    plain, virtual = kind(5), VirtualBatchNormGenerator(5, kind, reference_size=8)
+    assert virtual.sample_shape == plain.sample_shape
+    stored = torch.arange(256, dtype=torch.uint8).view(4, 1, 8, 8)
+    assert torch.equal(virtual.from_stored(stored), plain.from_stored(stored))
+    assert torch.equal(virtual.to_stored(plain.from_stored(stored)), stored)
+
+
 def test_a_generator_without_batch_norm_has_nothing_to_be_made_virtual():
     from lightning_gans.networks import AffineGenerator
 
@@ -145,10 +179,12 @@ def test_a_generator_without_batch_norm_has_nothing_to_be_made_virtual():
 
 def test_a_discriminator_with_minibatch_discrimination_begins_as_it_was_and_can_tell_copies():
     torch.manual_seed(0)
-    plain = FullyConnectedDiscriminator([2], [7])
+    plain = FullyConnectedDiscriminator([2], [7], slope=0.3)
+    nn.init.constant_(plain.head.bias, 0.7)
     told = MinibatchDiscriminator(plain, kernels=4, kernel_dim=3)
     points = torch.randn(6, 2)
     torch.testing.assert_close(told(points), plain(points))
+    assert told.slope == 0.3
     similarity = told.trunk(points)[:, 7:]
     copies = told.trunk(points[:1].expand(6, -1))[:, 7:]
     assert similarity.shape == (6, 4)
@@ -159,11 +195,31 @@ def test_a_discriminator_with_minibatch_discrimination_begins_as_it_was_and_can_
 
 def test_minibatch_discrimination_multiplies_features_by_its_tensor():
     layer = MinibatchDiscrimination(3, kernels=2, kernel_dim=4)
-    features = torch.randn(5, 3)
+    features = torch.randn(2, 3, requires_grad=True)
     flat = features @ layer.tensor.flatten(1)
     distance = (flat[0] - flat[1]).view(2, 4).abs().sum(1)
-    pair = layer(features[:2])
-    torch.testing.assert_close(pair[0, 3:], distance.neg().exp())
+    found, expected = layer(features)[0, 3:], distance.neg().exp()
+    torch.testing.assert_close(found, expected)
+    # the similarity teaches the features, and through them the generator
+    gradients = (torch.autograd.grad(value.sum(), (features, layer.tensor)) for value in (found, expected))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_minibatch_discrimination_begins_with_points_of_variance_1_for_features_of_variance_1():
+    torch.manual_seed(0)
+    layer = MinibatchDiscrimination(200, kernels=20, kernel_dim=5)
+    points = torch.randn(50, 200) @ layer.tensor.detach().flatten(1)
+    assert float(points.std()) == pytest.approx(1, rel=0.05)
+
+
+def test_minibatch_discrimination_from_a_checkpoint_says_what_it_said():
+    torch.manual_seed(0)
+    trained, loaded = MinibatchDiscrimination(3, kernels=2), MinibatchDiscrimination(3, kernels=2)
+    trained(torch.randn(5, 3))
+    loaded.load_state_dict(trained.state_dict())
+    features = torch.randn(9, 3)
+    assert torch.equal(loaded.eval()(features), trained.eval()(features))
 
 
 def test_minibatch_discrimination_says_the_same_of_batches_of_any_size_in_evaluation():
@@ -179,10 +235,27 @@ def test_minibatch_discrimination_says_the_same_of_batches_of_any_size_in_evalua
     assert (similarity[False, 1] == 0).all()
 
 
-def test_a_classifier_with_minibatch_discrimination_can_be_evaluated_on_many_samples():
+class Largest(TorchDispatchMode):
+    """Keeps the number of elements of the largest tensor that was made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        self.elements = max([self.elements, *(leaf.numel() for leaf in tree_leaves(made) if torch.is_tensor(leaf))])
+        return made
+
+
+def test_a_classifier_with_minibatch_discrimination_can_be_evaluated_on_many_samples(monkeypatch):
     network = classifier(minibatch_kernels=50).eval()
-    with torch.no_grad():  # all pairs at once would be 2 GB
-        assert network(torch.randn(1500, *network.sample_shape)).isfinite().all()
+    samples = torch.randn(100, *network.sample_shape)
+    with torch.no_grad():
+        expected = network(samples)
+        monkeypatch.setattr(semi_supervised, "BLOCK_ELEMENTS", 100_000)
+        with Largest() as largest:  # all pairs at once have 2.5 million elements
+            found = network(samples)
+    torch.testing.assert_close(found, expected)
+    assert largest.elements == 100_000
 
 
 def test_a_reference_batch_is_refused_for_latents_that_it_is_not_like():
@@ -219,6 +292,19 @@ def test_the_historical_average_is_the_mean_of_all_that_was_seen():
     torch.testing.assert_close(penalty, expected)
     (gradient,) = torch.autograd.grad(penalty, layer.weight)
     torch.testing.assert_close(gradient, 2 * (layer.weight - mean))
+
+
+@pytest.mark.parametrize("kind", [HistoricalAverage, partial(ExponentialMovingAverage, decay=0.2)])
+def test_an_average_is_the_same_whether_its_step_is_a_number_or_a_tensor(kind):
+    torch.manual_seed(0)
+    layer = nn.Linear(3, 2).double()
+    by_number, by_tensor = kind(layer), kind(layer)
+    for step in range(5):
+        nn.init.normal_(layer.weight)
+        for average, when in ((by_number, step), (by_tensor, torch.tensor(step))):
+            (average.see if isinstance(average, HistoricalAverage) else average.update)(layer, when)
+        for name, value in by_number.state_dict().items():
+            torch.testing.assert_close(by_tensor.state_dict()[name], value, rtol=1e-12, atol=1e-12)
 
 
 def test_the_generators_make_images_of_their_shape_and_range():

@@ -47,6 +47,11 @@ def test_the_choice_depends_on_its_own_key_alone_and_smaller_ones_are_part_of_la
     assert not torch.equal(few, other) and fingerprint_of(few) != fingerprint_of(other)
 
 
+def test_choices_that_differ_in_one_sample_have_different_fingerprints():
+    choices = [torch.tensor(places) for places in ([3, 5, 8], [2, 5, 8], [3, 6, 8], [3, 5, 9])]
+    assert len({fingerprint_of(places) for places in choices}) == 4
+
+
 def test_more_labels_than_a_class_has_samples_are_refused():
     with pytest.raises(InputError, match="class 0 has 7"):
         Labelled(10).places(split().labels, 6)
@@ -64,9 +69,10 @@ def test_labels_of_unlabelled_images_are_not_shown_and_labelled_ones_have_their_
         assert torch.equal(data.labels[shown], batch["labelled_label"])
 
 
-def test_in_every_pass_each_labelled_sample_is_shown_once():
+@pytest.mark.parametrize("seed", [0, 3])
+def test_in_every_pass_each_labelled_sample_is_shown_once(seed):
     # twelve labelled samples, batches of twelve: every batch is a pass
-    orders = [batch["labelled_image"][:, 0, 0, 0].tolist() for batch in batches()]
+    orders = [batch["labelled_image"][:, 0, 0, 0].tolist() for batch in batches(seed=seed)]
     assert all(sorted(order) == sorted(orders[0]) for order in orders)
     assert len({tuple(order) for order in orders}) == len(orders)
 

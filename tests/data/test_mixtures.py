@@ -10,7 +10,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_gans.data import Grid, Mixture, PointDataModule, PointSplit, Ring
 from lightning_gans.errors import InputError
-from lightning_gans.functional.mixtures import f_gan_mixture, grid, ring
+from lightning_gans.functional.mixtures import GaussianMixture, f_gan_mixture, grid, ring
 
 from .toy import Killed, SaveAt, Witness, trainer
 
@@ -44,6 +44,18 @@ def test_the_f_gan_mixture_has_the_papers_variances() -> None:
     _, means, deviations = Mixture(**SMALL).mixture.tensors()
     assert means.flatten().tolist() == [-1, 2]
     assert deviations.square().flatten().tolist() == pytest.approx([0.0625, 2])
+
+
+def test_another_grid_is_as_wide_and_as_fine_as_asked_for() -> None:
+    corners = [[-1.5, -1.5], [-1.5, 1.5], [1.5, -1.5], [1.5, 1.5]]
+    expected = GaussianMixture([0.25] * 4, corners, [0.2] * 4)
+    assert Grid(side=2, spacing=3.0, standard_deviation=0.2, **SMALL).mixture == expected
+
+
+def test_the_log_density_is_in_nats() -> None:
+    data = Mixture(weights=[1.0], means=[[1.0, 0.0]], standard_deviations=[2.0], **SMALL)
+    found = data.log_density(torch.tensor([[1.0, 0.0], [1.0, 4.0]]))
+    assert found.tolist() == pytest.approx([-math.log(8 * math.pi), -math.log(8 * math.pi) - 2])
 
 
 def test_points_have_the_mixtures_moments_and_their_label_is_their_component() -> None:

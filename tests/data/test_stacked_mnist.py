@@ -33,6 +33,27 @@ def test_the_images_do_not_depend_on_the_runs_seed_and_sizes_are_cut_from_one_se
     assert torch.equal(first.split("train").images, second.split("train").images)
     assert first.fingerprint == second.fingerprint != stacked(train_size=49).fingerprint
     assert first.name == "stacked digits (fallback for mnist)" and first.is_fallback
+    fewer = stacked(train_size=20).split("train")
+    assert torch.equal(first.split("train").images[:20], fewer.images)
+    assert torch.equal(first.split("train").labels[:20], fewer.labels)
+
+
+def test_the_three_digits_of_an_image_are_drawn_independently():
+    labels = stacked(evaluation_size=2000).split("test").labels
+    digits = torch.stack([labels // 100, labels // 10 % 10, labels % 10])
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        # four standard deviations of the share of 2000 that agree, each with probability 1/10
+        assert (digits[one] == digits[other]).double().mean() == pytest.approx(0.1, abs=4 * (0.09 / 2000) ** 0.5)
+
+
+def test_of_equally_many_digits_every_split_stacks_others(monkeypatch):
+    data = stacked(train_size=40)
+    digits = data.digits.split("test")
+    monkeypatch.setattr(data.digits, "split", lambda name: digits)
+    labels = [data.split(name).labels for name in ("train", "validation", "test")]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        # by chance one in a thousand
+        assert (labels[one] == labels[other]).double().mean() < 0.1
 
 
 def test_an_empty_split_is_refused():
@@ -50,6 +71,15 @@ def test_modes_and_kl_are_counted_over_batches():
     # shares 1/2, 1/4, 1/4 against 1/1000 each
     assert found.reverse_kl == pytest.approx(math.log(1000) - 1.5 * math.log(2), rel=1e-12)
     assert metric.counts[1] == 2 and metric.counts[987] == 1 and metric.counts[123] == 1
+
+
+def test_merged_halves_are_the_whole():
+    digits = torch.randint(10, (50, 3), generator=torch.Generator().manual_seed(0)) // 4
+    whole, *halves = (StackedModes() for _ in range(3))
+    for metric, part in ((whole, digits), (halves[0], digits[:20]), (halves[1], digits[20:])):
+        metric.update(one_hot(part, 10).float())
+    halves[0].merge_state(halves[1])
+    assert halves[0].compute() == whole.compute()
 
 
 def test_all_modes_equally_often_have_no_divergence():

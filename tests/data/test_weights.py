@@ -131,6 +131,21 @@ def test_random_mixtures_are_those_of_the_authors_code():
     assert RandomMixture(modes=3).train_size == 64_000
 
 
-def test_no_random_mixture_without_modes():
-    with pytest.raises(InputError, match="modes is 0"):
-        RandomMixture(modes=0)
+def test_another_square_and_another_seed_give_another_random_mixture():
+    mixture = RandomMixture(modes=4, half_width=2.0, mixture_seed=5, train_size=10, evaluation_size=10).mixture
+    assert mixture.means == numpy.random.RandomState(5).uniform(-2, 2, (4, 2)).tolist()
+    assert [s**2 for s in mixture.standard_deviations] == pytest.approx([2 / 20] * 4)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"modes": 0}, "modes is 0"),
+        ({"half_width": 0.0}, "half_width is 0.0"),
+        ({"mixture_seed": -1}, "mixture_seed is -1"),
+        ({"mixture_seed": 2**32}, "mixture_seed is 4294967296"),
+    ],
+)
+def test_what_is_no_random_mixture_is_refused(option, words):
+    with pytest.raises(InputError, match=words):
+        RandomMixture(**option)

@@ -76,6 +76,30 @@ def test_the_kl_critics_ratio_has_the_moments_of_p() -> None:
     assert weighted[0].item() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("ridge", [0.02, 0.5])
+def test_of_given_features_the_loss_and_its_ridge_are_in_balance(ridge: float) -> None:
+    p, q, phi = P[:300], Q[:450], density_ratios.quadratic_features
+    ratio = density_ratios.class_probability(p, q, phi, ridge)
+    # D = r / (r + ν) with ν = 450/300, by which the mean over Q's points is weighted
+    of_p, of_q = (ratio(x) / (ratio(x) + 1.5) for x in (p, q))
+    slope = 1.5 * (of_q[:, None] * phi(q)).mean(0) - ((1 - of_p)[:, None] * phi(p)).mean(0)
+    assert torch.allclose(slope + ridge * ratio.weights, torch.zeros_like(slope), atol=1e-12)
+    # KL's bound is E_P[w·φ] + 1 - E_Q[e^(w·φ)]
+    ratio = density_ratios.f_divergence(f_divergences.get("kl"), p, q, phi, ridge)
+    slope = (ratio(q)[:, None] * phi(q)).mean(0) - phi(p).mean(0)
+    assert torch.allclose(slope + ridge * ratio.weights, torch.zeros_like(slope), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "estimate",
+    [density_ratios.class_probability, lambda p, q: density_ratios.f_divergence(f_divergences.get("kl"), p, q)],
+    ids=["class probability", "kl"],
+)
+def test_a_coordinate_in_which_nothing_varies_says_nothing(estimate) -> None:
+    flat_p, flat_q = (torch.cat([x, torch.full_like(x, 7.0)], dim=1) for x in (P, Q))
+    assert torch.allclose(estimate(flat_p, flat_q)(flat_q), estimate(P, Q)(Q), rtol=1e-4)
+
+
 def test_the_closed_form_of_least_squares_is_where_direct_minimisation_ends() -> None:
     kernels = GaussianKernels(P[:10], 0.5)
     closed = kernel_ratios.least_squares(P, Q, kernels, ridge=0.1).weights
@@ -100,6 +124,25 @@ def test_cross_validated_least_squares_find_the_ratio_and_are_never_negative() -
     assert error(ratio(Q), Q) < 0.2
     assert (ratio(torch.linspace(-50, 50, 1000, dtype=torch.float64)[:, None]) >= 0).all()
     assert bandwidth > 0 and ridge > 0
+
+
+def test_of_a_few_samples_of_one_law_cross_validation_asks_for_a_heavy_ridge_and_uses_it() -> None:
+    p, q = points(25, 0.0, 1.0, 10), points(25, 0.0, 1.0, 100)
+    ratio, bandwidth, ridge = kernel_ratios.cross_validated_least_squares(p, q, centres=20)
+    # the samples that a ratio was found from would always ask for the narrowest kernels and the lightest ridge
+    assert (bandwidth, ridge) == (2 * kernel_ratios.median_bandwidth(p, q), 1.0)
+    expected = kernel_ratios.least_squares(p, q, GaussianKernels(p[:20], bandwidth), ridge)
+    assert torch.equal(ratio.weights, expected.weights)
+
+
+def test_cross_validation_holds_out_every_part_in_turn_so_that_none_is_special() -> None:
+    p, q = points(25, 0.0, 1.0, 14), points(25, 0.0, 1.0, 104)
+    # of five parts, moving on by one sample makes each the next; the kernels around all points are the same ones
+    found = [
+        kernel_ratios.cross_validated_least_squares(p.roll(turn, 0), q.roll(turn, 0), centres=25)[1:]
+        for turn in range(3)
+    ]
+    assert len(set(found)) == 1
 
 
 def test_the_score_of_least_squares_ranks_ratios_as_their_distance_to_the_truth_does() -> None:
@@ -133,6 +176,18 @@ def test_moment_matching_brings_the_kernel_means_together_within_its_bounds() ->
     assert bounded.max() == 1.2
 
 
+@pytest.mark.parametrize("largest", [1000.0, 1.2])
+def test_moment_matching_ends_where_no_allowed_step_leads_further_down(largest: float) -> None:
+    p, q = P[:100], Q[:100]
+    ratio = kernel_ratios.moment_matching(p, q, 0.5, largest, ridge=1e-3)
+    kernels = GaussianKernels(q, 0.5)
+    slope = kernels(q) @ ratio / 100 + 1e-3 * ratio - kernels(p).mean(0)
+    inside = (ratio > 0) & (ratio < largest)
+    assert inside.sum() > 20 and slope[inside].abs().max() < 1e-7
+    assert slope[ratio == 0].min() > -1e-7
+    assert (slope[ratio == largest] < 1e-7).all()
+
+
 def test_features_of_the_plane_are_all_products_up_to_the_second_order() -> None:
     found = density_ratios.quadratic_features(torch.tensor([[2.0, 3.0]]))
     assert found.tolist() == [[1, 2, 3, 4, 6, 9]]
@@ -145,6 +200,11 @@ def test_what_has_no_ratio_is_refused() -> None:
         density_ratios.class_probability(P, torch.zeros(5, 2))
     with pytest.raises(InputError, match="5-fold cross-validation needs as many samples"):
         kernel_ratios.cross_validated_least_squares(P[:3], Q)
+
+
+def test_the_median_bandwidth_is_of_both_samples_together() -> None:
+    p, q = torch.tensor([[0.0], [1.0]]), torch.tensor([[10.0]])
+    assert kernel_ratios.median_bandwidth(p, q) == 9.0  # of 1, 9, 10
 
 
 def test_samples_that_mostly_coincide_have_no_bandwidth() -> None:

@@ -55,3 +55,12 @@ def test_one_code_alone_is_pulled_away_from_nothing():
     codes = torch.tensor([[3.0, 4.0]], requires_grad=True)
     pulling_away(codes).backward()
     assert pulling_away(codes) == 0 and (codes.grad == 0).all()
+
+
+def test_halved_codes_and_autocast_lose_no_digits_of_the_repelling_term() -> None:
+    codes = torch.randn(6, 40, generator=torch.Generator().manual_seed(0))
+    halved = codes.bfloat16()
+    assert torch.equal(pulling_away(halved), pulling_away(halved.float()))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = pulling_away(codes)
+    assert torch.equal(found, pulling_away(codes))

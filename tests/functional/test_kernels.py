@@ -99,7 +99,22 @@ def test_the_median_distance_is_that_of_different_samples() -> None:
         median_distance(torch.zeros(5, 2), torch.zeros(5, 2))
 
 
-@pytest.mark.parametrize("wrong", [lambda: RBFMixture([0.0]), lambda: RationalQuadraticMixture([]), lambda: Sum([])])
+def test_of_many_samples_the_median_distance_is_of_some_from_all_over_their_rows() -> None:
+    rows = torch.arange(100.0)[:, None]
+    # 0, 25, 50, 75 and 100, whose ten distances are four times 25, three times 50, twice 75 and 100
+    assert median_distance(rows, torch.tensor([[100.0]]), at_most=4) == 50.0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: RBFMixture([0.0]),
+        lambda: RationalQuadraticMixture([]),
+        lambda: Sum([]),
+        lambda: Sum([Linear()], [1.0, 2.0]),
+        lambda: Sum([Linear(), RBFMixture()], [1.0, -0.5]),
+    ],
+)
 def test_kernels_that_are_none_are_refused(wrong) -> None:
     with pytest.raises(InputError):
         wrong()

@@ -1,5 +1,6 @@
 """MMD²: its estimators against closed forms and double loops, its variance, its permutation test."""
 
+import dataclasses
 import itertools
 import math
 
@@ -10,7 +11,14 @@ from torch import Tensor
 from lightning_gans.errors import InputError
 from lightning_gans.functional import mmd
 from lightning_gans.functional.kernels import EnergyDistance, Kernel, Linear, RationalQuadraticMixture, RBFMixture
-from lightning_gans.functional.mmd import kernel_sums, permuted_squared_mmds, squared_mmd, variance_of_unbiased, witness
+from lightning_gans.functional.mmd import (
+    KernelSums,
+    kernel_sums,
+    permuted_squared_mmds,
+    squared_mmd,
+    variance_of_unbiased,
+    witness,
+)
 
 KERNELS: dict[str, Kernel] = {
     "rbf": RBFMixture([0.5, 2.0]),
@@ -167,6 +175,30 @@ def test_no_more_than_a_block_of_a_kernel_matrix_is_in_memory(monkeypatch) -> No
     assert max(rows * columns for rows, columns in shapes) <= 500
 
 
+def test_where_a_gradient_is_wanted_no_block_of_a_kernel_matrix_is_kept_for_it(monkeypatch) -> None:
+    kept: list[int] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    x, y = draw(100, 2).requires_grad_(), draw(60, 2, 1).requires_grad_()
+    monkeypatch.setattr(mmd, "BLOCK_ELEMENTS", 500)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        value = squared_mmd(x, y, RBFMixture())
+    # blocks have 500 numbers or 480; nothing is larger than the samples
+    assert max(kept) == x.numel()
+    value.backward()
+    assert x.grad is not None and x.grad.any()
+
+
+def test_sums_in_single_precision_have_their_variance_in_double() -> None:
+    sums = kernel_sums(draw(50, 2).float(), draw(40, 2, 1).float(), RBFMixture([30.0]))
+    exact = KernelSums(**{field.name: getattr(sums, field.name).double() for field in dataclasses.fields(sums)})
+    assert sums.within_x.dtype == torch.float32
+    assert torch.equal(variance_of_unbiased(sums), variance_of_unbiased(exact))
+
+
 def test_the_witness_separates_and_its_mean_difference_is_the_squared_mmd() -> None:
     x, y, kernel = draw(20, 2), draw(30, 2, 1, 2.0), RBFMixture([1.0])
     difference = witness(x, x, y, kernel).mean() - witness(y, x, y, kernel).mean()
@@ -182,6 +214,13 @@ def test_a_permuted_estimate_is_the_estimate_of_the_permuted_samples() -> None:
         order = torch.randperm(15, generator=generator)
         both = torch.cat([x, y])[order]
         torch.testing.assert_close(other, squared_mmd(both[:6], both[6:], kernel))
+
+
+def test_permuted_estimates_do_not_depend_on_the_blocks(monkeypatch) -> None:
+    x, y, kernel = draw(6, 2), draw(9, 2, 1, 1.0), RBFMixture([1.0])
+    whole = permuted_squared_mmds(x, y, kernel, 5, torch.Generator().manual_seed(3))
+    monkeypatch.setattr(mmd, "BLOCK_ELEMENTS", 60)  # four rows, and three at the end
+    torch.testing.assert_close(permuted_squared_mmds(x, y, kernel, 5, torch.Generator().manual_seed(3)), whole)
 
 
 def test_too_few_and_unlike_samples_are_refused() -> None:

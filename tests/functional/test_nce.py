@@ -85,6 +85,14 @@ def test_noise_like_the_data_costs_one_plus_one_over_nu_of_the_best_variance() -
         assert torch.allclose(found, (1 + 1 / nu) * fisher)
 
 
+def test_points_without_weights_count_equally() -> None:
+    points = X[::1000]
+    ratio = log_normal(points) - log_normal(points, 2.0)
+    equal = torch.full_like(points, 1 / len(points))
+    expected = nce.asymptotic_covariance(features(points), ratio, 2.0, equal)
+    torch.testing.assert_close(nce.asymptotic_covariance(features(points), ratio, 2.0), expected)
+
+
 def draw(n: int, deviation: float, seed: int) -> Tensor:
     random = torch.Generator().manual_seed(seed)
     return deviation * torch.randn(n, dtype=torch.float64, generator=random)
@@ -136,6 +144,17 @@ def test_separable_points_have_no_likeliest_model_but_with_a_ridge() -> None:
         nce.fit_log_linear(data, noise, nothing, nothing, 1.0)
     theta = nce.fit_log_linear(data, noise, nothing, nothing, 1.0, ridge=0.1)
     assert theta.isfinite().all() and theta[0] > 0
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0, 6.0])
+@pytest.mark.parametrize("ridge", [1e-3, 1.0])
+def test_a_fit_with_a_ridge_is_exact_also_where_newtons_steps_overshoot(ridge: float, offset: float) -> None:
+    data, noise = features(draw(40, 1.0, 0)), features(draw(60, 2.0, 1))
+    logs = torch.full((40,), offset, dtype=torch.float64), torch.full((60,), offset, dtype=torch.float64)
+    theta = nce.fit_log_linear(data, noise, *logs, 1.5, ridge).requires_grad_()
+    loss = nce.loss(nce.logit(data @ theta, logs[0], 1.5), nce.logit(noise @ theta, logs[1], 1.5), 1.5)
+    (slope,) = torch.autograd.grad(loss, theta)
+    assert torch.allclose(slope, -ridge * theta.detach(), rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("nu", [0.0, -1.0, math.nan])

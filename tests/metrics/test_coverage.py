@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lightning_gans.errors import InputError
+from lightning_gans.functional.kernel_density import KernelDensity
 from lightning_gans.functional.mixtures import GaussianMixture
 from lightning_gans.metrics import mass_coverage
 
@@ -19,6 +20,15 @@ def test_exact_samples_cover_near_95_percent():
     assert 0.9 < found.coverage < 0.97
     # the kernel estimate is close to the density: the entropy is 1 + log 2 pi + log 2
     assert found.log_likelihood == pytest.approx(-3.531, abs=0.15)
+
+
+@pytest.mark.parametrize("level", [0.95, 0.5])
+def test_the_threshold_is_the_levels_percentile_of_the_density_where_its_own_kernels_lie(level):
+    generated, real = draw(TWO, 1500, 0).double(), draw(TWO, 500, 1).double()
+    found = mass_coverage(generated, real, level)
+    density = KernelDensity(generated[:1000], found.bandwidth).log_density
+    threshold = density(generated[:1000]).quantile(1 - level)
+    assert found.coverage == (density(real) > threshold).double().mean() == pytest.approx(level, abs=0.06)
 
 
 def test_a_model_of_one_mode_of_two_covers_half():
@@ -46,7 +56,7 @@ def typical_distance(generated: torch.Tensor) -> float:
 
 def test_the_bandwidth_follows_narrow_modes_far_apart_and_few_stray_samples_over_the_whole_grid():
     narrow = GaussianMixture([0.1] * 10, [[10.0 * mode] for mode in range(10)], [1e-3] * 10)
-    stray = GaussianMixture([0.8, 0.2], [[0.0], [0.0]], [1e-3, 10.0])
+    stray = GaussianMixture([0.8, 0.2], [[0.0], [0.0]], [1e-3, 1000.0])
     for mixture, power in ((narrow, -7), (stray, 6)):
         generated = draw(mixture, 1500, 0)
         found = mass_coverage(generated, draw(mixture, 500, 1)).bandwidth
@@ -56,6 +66,11 @@ def test_the_bandwidth_follows_narrow_modes_far_apart_and_few_stray_samples_over
 def test_a_collapsed_and_a_broken_model_have_a_number():
     assert mass_coverage(torch.zeros(1500, 2), draw(TWO, 1000, 1)).coverage == 0
     assert mass_coverage(torch.full((1500, 2), torch.nan), draw(TWO, 1000, 1)).coverage == 0
+
+
+def test_kernels_of_a_collapsed_model_are_narrow():
+    # nothing says how narrow: the narrowest of those around a thousandth is the likeliest
+    assert mass_coverage(torch.zeros(1500, 2), draw(TWO, 1000, 1)).bandwidth == pytest.approx(1e-3 / 128)
 
 
 @pytest.mark.parametrize(

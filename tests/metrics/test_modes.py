@@ -77,6 +77,14 @@ def test_three_deviations_are_the_limit() -> None:
     assert cover(mixture, points)[:2] == (1, 2 / 5)
 
 
+@pytest.mark.parametrize("radius", [0.5, 2.0, 4.0])
+def test_another_radius_is_the_limit_and_has_its_own_share(radius: float) -> None:
+    metric = ModeCoverage(ring(4, 100.0, 0.5), radius)
+    metric.update(torch.tensor([[100 + 0.5 * radius * share, 0.0] for share in (-1.01, -0.99, 0.0, 0.99, 1.01)]))
+    assert metric.compute().histogram == (3, 0, 0, 0)
+    assert metric.expected_high_quality() == pytest.approx(1 - math.exp(-(radius**2) / 2))
+
+
 def test_the_reverse_kl_takes_the_generated_shares_first_and_the_weights_second() -> None:
     mixture = GaussianMixture([0.5, 0.3, 0.2], [[0.0], [10.0], [20.0]], [1.0] * 3)
     points = torch.tensor([[0.0]] * 6 + [[10.0]] * 2 + [[5.0]] * 4)  # strays take no part

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lightning_gans.errors import InputError
 from lightning_gans.functional.kernels import Linear, RBFMixture, median_distance
-from lightning_gans.functional.mmd import squared_mmd
+from lightning_gans.functional.mmd import kernel_sums, squared_mmd, variance_of_unbiased
 from lightning_gans.metrics.two_sample_test import TwoSampleTest, TwoSampleTestValue
 from lightning_gans.randomness import keyed_generator
 
@@ -59,6 +59,24 @@ def test_the_statistic_is_the_unbiased_estimate_at_the_real_samples_median_bandw
     assert found.bandwidth == pytest.approx(median_distance(real[::2], real[1::2]), rel=1e-6)
     expected = squared_mmd(real.double(), generated.double(), RBFMixture([found.bandwidth]))
     assert found.squared_mmd == pytest.approx(expected.item(), abs=1e-12)
+
+
+def test_the_standard_error_is_the_root_of_the_variance() -> None:
+    real, generated, kernel = draw(30, 3, 0), draw(25, 3, 1, 0.5), RBFMixture([2.0])
+    found = outcome(real, generated, permutations=1, kernel=kernel)
+    variance = variance_of_unbiased(kernel_sums(real.double(), generated.double(), kernel))
+    assert found.standard_error**2 == pytest.approx(variance.item(), rel=1e-9)
+
+
+def test_the_p_value_is_of_the_kernel_of_all_samples_and_not_of_the_real_ones() -> None:
+    real, generated = draw(30, 1, 0), 1.7 * draw(30, 1, 1)
+    found = outcome(real, generated, permutations=199)
+    assert found.bandwidth and found.pooled_bandwidth
+    of_all, of_real = (
+        outcome(real, generated, permutations=199, kernel=RBFMixture([bandwidth])).p_value
+        for bandwidth in (found.pooled_bandwidth, found.bandwidth)
+    )
+    assert found.p_value == of_all != of_real
 
 
 def test_the_labels_have_no_part_in_the_bandwidth_of_many_samples() -> None:

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 
 from lightning_gans.data import Ring
 from lightning_gans.functional.kernels import RBFMixture
-from lightning_gans.latent import Latent, LatentSpec
-from lightning_gans.networks import EnergyNetwork, FullyConnectedAutoencoder, GaussianNoise
+from lightning_gans.latent import Latent, LatentSpec, Noise
+from lightning_gans.networks import EnergyNetwork, FullyConnectedAutoencoder, FullyConnectedClassifier, GaussianNoise
 from lightning_gans.objectives import (
     BEGAN,
     EBGAN,
@@ -31,6 +31,7 @@ from lightning_gans.objectives import (
     Game,
     InfoGAN,
     RecognitionBaseline,
+    SemiSupervised,
     SpectralNorm,
     Updates,
 )
@@ -38,7 +39,7 @@ from lightning_gans.objectives.synchronised_batch_norm import PortableBatchNormS
 from lightning_gans.randomness import keyed_generator
 from tests.objectives.games import SIDE, TinyDiscriminator, TinyGenerator, build, latent_spec, real_images
 
-BATCH, STEPS = 8, 5
+BATCH, STEPS, CLASSES = 8, 5, 3
 
 
 class NormalisedGenerator(TinyGenerator):
@@ -99,7 +100,24 @@ def gmmn(devices: int, on_one: type[GMMN] = InHalves) -> Game:
     return objective(TinyGenerator, latent_spec(), partial(SGD, lr=0.5), RBFMixture([2.0]), ema_decay=0.8)
 
 
-OTHERS: dict[str, Callable[[int], Game]] = {"NCE": nce, "GMMN": gmmn}
+def semi_supervised(devices: int) -> Game:
+    """With losses that are means over a batch, and a classifier that no rank has to initialise by its own images."""
+    classifier = FullyConnectedClassifier([1, SIDE, SIDE], [12, 8], CLASSES, input_noise=0.0, hidden_noise=0.0)
+    module = SemiSupervised(
+        generator=TinyGenerator,
+        discriminator=classifier,
+        latent=LatentSpec(Noise(dim=3)),
+        generator_optimizer=partial(SGD, lr=0.1),
+        discriminator_optimizer=partial(SGD, lr=0.1),
+        generator_loss="non_saturating",
+        historical_averaging=0.1,
+        classifier_ema_decay=0.8,
+    )
+    module.initialised.fill_(True)
+    return module
+
+
+OTHERS: dict[str, Callable[[int], Game]] = {"NCE": nce, "GMMN": gmmn, "SemiSupervised": semi_supervised}
 
 
 def of_all_ranks(self: Game, purpose: str) -> torch.Generator:
@@ -126,9 +144,14 @@ class Shares:
         return drawn
 
     def batches(self, per_step: int) -> DataLoader:
+        def mine(of_all: Tensor) -> Tensor:
+            return of_all.unflatten(0, (per_step, self.ranks, -1))[:, self.rank].flatten(0, 1)
+
         def share(step: int) -> dict[str, Tensor]:
-            batches = real_images(BATCH * per_step, step).view(per_step, self.ranks, -1, 1, 8, 8)
-            return {"image": batches[:, self.rank].flatten(0, 1)}
+            count = BATCH * per_step
+            labels = torch.arange(step, step + count) % CLASSES
+            drawn = {"image": real_images(count, step), "labelled_image": real_images(count, STEPS + step)}
+            return {name: mine(of_all) for name, of_all in {**drawn, "labelled_label": labels}.items()}
 
         return DataLoader([share(step) for step in range(STEPS)], batch_size=None)  # type: ignore[arg-type]
 

@@ -56,7 +56,7 @@ def test_two_halves_of_a_batch_on_two_ranks_train_what_the_batch_on_one_does(
     assert one.keys() == two.keys()
     for name in one:
         # relative to the largest weight of a tensor; a bias whose exact gradient is zero holds nothing but rounding
-        size = max(one[name].abs().max().item(), 1e-2)
+        size = max(one[name].float().abs().max().item(), 1e-2)
         torch.testing.assert_close(
             two[name], one[name], rtol=0, atol=1e-5 * size, msg=lambda text, at=name: f"{at}: {text}"
         )

@@ -1,7 +1,9 @@
 """EBGAN and BEGAN as games: who learns what, and what k does."""
 
 import os
+from collections.abc import Callable
 from functools import partial
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from torchvision.datasets import MNIST
 
 from lightning_gans.errors import InputError
 from lightning_gans.networks import Autoencoder, FullyConnectedAutoencoder, MNISTAutoencoder
-from lightning_gans.objectives import BEGAN, EBGAN, R1, SpectralNorm, Updates
+from lightning_gans.objectives import BEGAN, EBGAN, R1, InstanceNoise, SpectralNorm, Updates
 
 from .games import SIDE, all_equal, build, loader, none_equal, play, real_images, state_of, weights_of
 
@@ -40,6 +42,20 @@ def told(module: Any, energies: list[float]) -> Any:
 
     module.energy = energy
     return module
+
+
+def instance_noises(make: Callable[..., Any]) -> list[Tensor]:
+    """The noise on all that the discriminator is shown, in its own turn and then in the generator's."""
+
+    def shown(noise: InstanceNoise | None) -> list[Tensor]:
+        module, seen = make(instance_noise=noise), []
+        module.discriminator.trunk.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+        real, latent = real_images().float() / 255, module.latent.sample(8, torch.Generator().manual_seed(0))
+        module.discriminator_loss(real, latent)
+        module.generator_loss(real, latent)
+        return seen
+
+    return [noisy - plain for noisy, plain in zip(shown(InstanceNoise(0.5)), shown(None), strict=True)]
 
 
 @pytest.mark.parametrize("objective", [EBGAN, partial(EBGAN, repelling_weight=0.5), BEGAN])
@@ -78,6 +94,26 @@ def test_the_margin_is_the_one_that_was_asked_for() -> None:
     assert loss.item() == (3 - 1) / 2
 
 
+def test_the_logged_share_above_the_margin_is_that_of_generated_samples() -> None:
+    module = game(EBGAN, margin=10.0)
+    energies = iter([torch.tensor([11.0, 12.0, 13.0, 0.0]), torch.tensor([2.0, 20.0, 0.0, 4.0])])
+    module.energy = lambda samples: next(energies)
+    with module.recorded_apart() as means:
+        module.discriminator_loss(real_images(4).float(), module.latent.sample(4, torch.Generator()))
+    found = means.read()
+    assert found["energy/share_above_margin"] == 0.25
+    assert (found["energy/real"], found["energy/fake"]) == (9.0, 6.5)
+
+
+@pytest.mark.parametrize(("objective", "times"), [(EBGAN, 3), (partial(EBGAN, repelling_weight=0.5), 4), (BEGAN, 3)])
+def test_both_players_see_real_and_generated_samples_through_instance_noise(objective, times: int) -> None:
+    found = instance_noises(partial(game, objective))
+    assert len(found) == times  # the discriminator's real and generated ones, then the generator's
+    for noise in found:
+        assert noise.std().item() == pytest.approx(0.5, rel=0.15)
+    assert (found[0] - found[1]).std() > 0.5
+
+
 def test_k_weighs_the_generated_samples_in_the_discriminators_loss() -> None:
     module = told(game(BEGAN), [4.0, 0.5])
     module.control.fill_(0.4)
@@ -110,6 +146,17 @@ def test_the_repelling_term_reaches_the_generator_with_its_weight() -> None:
     torch.testing.assert_close(losses[2] - losses[0], 3 * (losses[1] - losses[0]))
 
 
+def test_the_repelling_term_is_the_mean_squared_cosine_between_the_codes_of_different_generated_samples() -> None:
+    module = game(EBGAN, repelling_weight=0.7)
+    real, latent = real_images().float() / 255, module.latent.sample(8, torch.Generator().manual_seed(0))
+    fake = module.fake(latent)
+    pairs = [
+        torch.cosine_similarity(one, other, dim=0) for one, other in permutations(module.discriminator.trunk(fake), 2)
+    ]
+    expected = module.energy(fake).mean() + 0.7 * torch.stack(pairs).square().mean()
+    torch.testing.assert_close(module.generator_loss(real, latent), expected)
+
+
 @pytest.mark.parametrize(("real", "fake", "expected"), [(4.0, 0.5, 0.3), (1.0, 2.0, 0.0), (40.0, 0.0, 1.0)])
 def test_k_follows_the_balance_of_each_round(real, fake, expected) -> None:
     module = told(game(BEGAN, control_rate=0.1, diversity_ratio=0.5), [real, fake, fake])
@@ -128,6 +175,18 @@ def test_k_moves_once_a_round_however_the_players_take_turns(updates) -> None:
     module.control.fill_(0.9)
     play(module, 1, data=loader(24))
     assert module.control.item() == pytest.approx(0.9 + 0.1 * (0.75 * 2 - 2))
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_k_and_the_logged_convergence_take_the_mean_over_the_batches_of_a_round(relative: bool) -> None:
+    options = {"control_rate": 0.1, "diversity_ratio": 0.5, "relative_control": relative}
+    module = game(BEGAN, updates=Updates(accumulate=2), **options)
+    # real and generated of each batch in the discriminator's turn, then generated ones in the generator's
+    logged = play(told(module, [4.0, 7.0, 2.0, 9.0, 1.0, 0.2]), size=16).callback_metrics
+    balance = 0.5 * 3 - 0.6
+    assert module.control.item() == pytest.approx(0.1 * (balance / 3 if relative else balance))
+    assert logged["train/energy/control"].item() == pytest.approx(module.control.item())
+    assert logged["train/energy/convergence"].item() == pytest.approx(3 + balance)
 
 
 def test_validation_leaves_k_alone() -> None:

@@ -29,6 +29,7 @@ from .games import (
     state_of,
     weights_of,
 )
+from .test_energy import instance_noises
 
 
 def gmmn(rate: float = 0.1, **options: Any) -> GMMN:
@@ -98,6 +99,29 @@ def test_the_root_has_a_finite_gradient_where_generated_and_real_samples_are_the
     assert all(p.grad is not None and p.grad.isfinite().all() for p in module.generator.parameters())
 
 
+def test_the_critic_of_gmmn_is_the_witness_function_of_what_it_saw_last_and_teaches_nobody() -> None:
+    module, places = gmmn(), real_images(3, seed=2).float() / 255
+    for seed in (0, 1):
+        real = real_images(seed=seed).float() / 255
+        latent = module.latent.sample(8, torch.Generator().manual_seed(seed))
+        module.generator_loss(real, latent)
+        to_real, to_fake = (module.kernel(places.flatten(1), x.flatten(1)) for x in (real, module.fake(latent)))
+        found = module.discriminator(places)
+        torch.testing.assert_close(found, to_real.mean(1) - to_fake.mean(1))
+        assert not found.requires_grad
+
+
+def test_gmmn_accumulates_batches_and_limits_its_gradient_where_it_is_asked_to() -> None:
+    module, sizes = gmmn(rate=1.0, updates=Updates(accumulate=2, generator_clip_norm=1e-3)), []
+    original = module.generator_loss
+    module.generator_loss = lambda real, latent: sizes.append(len(real)) or original(real, latent)  # type: ignore[method-assign]
+    before = weights_of(module.generator)
+    play(module, 1, size=16)
+    assert sizes == [8, 8]
+    moved = [after - weight for after, weight in zip(weights_of(module.generator), before, strict=True)]
+    assert torch.cat([part.flatten() for part in moved]).norm().item() == pytest.approx(1e-3, rel=1e-2)
+
+
 def test_a_continued_gmmn_run_ends_in_the_same_bits(tmp_path) -> None:
     straight, first, second = gmmn(ema_decay=0.5), gmmn(ema_decay=0.5), gmmn(ema_decay=0.5)
     play(straight, 4, data=loader(batches=1))
@@ -148,7 +172,7 @@ def test_in_an_mmd_gan_the_critic_raises_what_the_generator_lowers_and_each_move
 
 
 def test_the_gradient_penalty_is_on_the_witness_function_between_real_and_generated_samples() -> None:
-    module = build(partial(MMDGAN, kernel=RBFMixture([1.0]), gradient_penalty=1.0, feature_penalty=0.0))
+    module = build(partial(MMDGAN, kernel=RBFMixture([1.0]), gradient_penalty=3.0, feature_penalty=0.0))
     assert isinstance(module, MMDGAN)
     real, latent = real_images().float() / 255, module.latent.sample(8, torch.Generator().manual_seed(0))
     loss = module.discriminator_loss(real, latent)
@@ -159,10 +183,41 @@ def test_the_gradient_penalty_is_on_the_witness_function_between_real_and_genera
     for share, x, y in zip(mixing, real, fake, strict=True):
         between = (share * x + (1 - share) * y)[None].requires_grad_()
         value = witness(phi(between), phi(real), phi(fake), module.kernel)
-        (gradient,) = torch.autograd.grad(value.sum(), between)
+        (gradient,) = torch.autograd.grad(value.sum(), between, create_graph=True)
         penalties.append((gradient.norm() - 1) ** 2)
-    expected = torch.stack(penalties).mean() - squared_mmd(phi(real), phi(fake), module.kernel)
+    expected = 3 * torch.stack(penalties).mean() - squared_mmd(phi(real), phi(fake), module.kernel)
     torch.testing.assert_close(loss, expected)
+    # f depends on φ at all three: where it is taken, and at both kinds of samples
+    gradients = [torch.autograd.grad(value, list(phi.parameters())) for value in (loss, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_the_feature_penalty_is_the_mean_square_of_the_features_of_both_kinds_of_samples() -> None:
+    module = build(MMDGAN, gradient_penalty=0.0, feature_penalty=0.3)
+    assert isinstance(module, MMDGAN)
+    real, latent = real_images().float() / 255, module.latent.sample(8, torch.Generator().manual_seed(0))
+    of_real, of_fake = module.discriminator(real), module.discriminator(module.fake(latent))
+    mean_square = of_real.square().sum() / (8 * 16) + of_fake.square().sum() / (8 * 16)
+    expected = 0.3 * mean_square - squared_mmd(of_real, of_fake, module.kernel)
+    torch.testing.assert_close(module.discriminator_loss(real, latent), expected)
+
+
+def test_both_players_of_an_mmd_gan_see_both_kinds_of_samples_through_instance_noise() -> None:
+    found = instance_noises(partial(build, MMDGAN, gradient_penalty=0.0))
+    assert len(found) == 4
+    for noise in found:
+        assert noise.std().item() == pytest.approx(0.5, rel=0.15)
+    for on_real, on_fake in (found[:2], found[2:]):
+        assert (on_real - on_fake).std() > 0.5
+
+
+def test_the_witness_function_of_an_mmd_gan_compares_features_and_is_high_where_real_samples_are() -> None:
+    module = build(MMDGAN, kernel=RBFMixture([1.0]))
+    assert isinstance(module, MMDGAN)
+    places, real, fake = (real_images(n, seed).float() / 255 for seed, n in enumerate((3, 4, 5)))
+    phi, kernel = module.discriminator, module.kernel
+    expected = kernel(phi(places), phi(real)).mean(1) - kernel(phi(places), phi(fake)).mean(1)
+    torch.testing.assert_close(module.witness(places, real, fake), expected.detach())
 
 
 def test_penalties_are_for_training_alone() -> None:

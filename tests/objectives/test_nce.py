@@ -33,12 +33,12 @@ def gaussian(dim: int = 2, **options) -> NCE:
     return NCE(UnnormalisedGaussian(dim), GaussianNoise(dim), **options)
 
 
-def fit(module: NCE, data, steps: int) -> NCE:
+def fit(module: NCE, data, steps: int, **options) -> NCE:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         Trainer(
             max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, limit_val_batches=0, use_distributed_sampler=False,
+            enable_model_summary=False, use_distributed_sampler=False, **{"limit_val_batches": 0} | options,
         ).fit(module, data)  # fmt: skip
     return module
 
@@ -90,6 +90,68 @@ def test_only_the_average_is_measured() -> None:
     assert not torch.equal(module.evaluation_density.upper, module.density.upper)
     points = torch.randn(3, 2)
     assert torch.equal(module.predict_step({"point": points}, 0), module.evaluation_density(points))
+
+
+def test_the_average_follows_the_model_by_a_decay_that_is_warmed_up_with_the_steps() -> None:
+    module, expected = gaussian(ema_decay=0.25), [weight.clone() for weight in gaussian().density.parameters()]
+    finish, decays = module.finish_round, iter([1 / 10, 2 / 11, 3 / 12, 0.25, 0.25])
+
+    def overheard(step: int) -> None:
+        finish(step)
+        decay = next(decays)
+        for average, weight in zip(expected, module.density.parameters(), strict=True):
+            average.data = decay * average.data + (1 - decay) * weight.data
+
+    module.finish_round = overheard  # type: ignore[method-assign]
+    fit(module, CorrelatedGaussian(dim=2, **SMALL), 5)
+    for found, average in zip(module.evaluation_density.parameters(), expected, strict=True):
+        torch.testing.assert_close(found.data, average.data)
+
+
+def test_a_gradient_is_no_longer_than_the_limit_on_its_norm() -> None:
+    module = gaussian(clip_norm=1e-3, density_optimizer=partial(torch.optim.SGD, lr=1.0))
+    before = [weight.detach().clone() for weight in module.density.parameters()]
+    fit(module, CorrelatedGaussian(dim=2, **SMALL), 1)
+    moved = [(after - weight).flatten() for after, weight in zip(module.density.parameters(), before, strict=True)]
+    assert torch.cat(moved).norm().item() == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_the_learned_log_normaliser_is_logged() -> None:
+    module = gaussian()
+    module.density.log_normaliser.data.fill_(-1.25)
+    with module.recorded_apart() as means:
+        loss = module.classification_loss(torch.randn(30, 2))
+    assert means.read()["nce/log_normaliser"].item() == -1.25
+    assert means.read()["loss/nce"].item() == pytest.approx(loss.item())
+
+
+def test_held_out_points_are_told_from_the_same_noise_at_every_validation_and_each_batch_from_its_own() -> None:
+    module, drawn = gaussian(), []
+    draw = module.draw_noise
+
+    def overheard(n: int, generator: torch.Generator) -> torch.Tensor:
+        noise = draw(n, generator)
+        if not module.training:
+            drawn.append(noise)
+        return noise
+
+    module.draw_noise = overheard  # type: ignore[method-assign]
+    data = CorrelatedGaussian(dim=2, evaluation_batch_size=50, **SMALL)
+    fit(module, data, 3, limit_val_batches=2, val_check_interval=1, num_sanity_val_steps=0)
+    assert len(drawn) == 6
+    for batch in (0, 1):
+        assert all(torch.equal(noise, drawn[batch]) for noise in drawn[batch::2])
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+@pytest.mark.parametrize(("noise", "second", "fourth"), [(GaussianNoise, 1.0, 3.0), (UniformNoise, 1 / 3, 1 / 5)])
+def test_noise_points_have_the_moments_of_their_own_distribution(noise, second: float, fourth: float) -> None:
+    """Before it is fitted: N(0, 1) and U(-1, 1) along each axis."""
+    module = NCE(UnnormalisedGaussian(2), noise(2), partial(torch.optim.Adam, lr=0.01))
+    points = module.draw_noise(100_000, torch.Generator().manual_seed(0))
+    # more than five standard errors, of which the normal one's are the largest: 0.3 % and 0.7 %
+    assert points.square().mean().item() == pytest.approx(second, rel=0.02)
+    assert (points**4).mean().item() == pytest.approx(fourth, rel=0.04)
 
 
 def test_every_model_is_measured_by_what_is_known_of_it() -> None:
@@ -204,12 +266,13 @@ def test_noise_keeps_its_digits_under_autocast() -> None:
         assert torch.equal(module.draw_noise(50, torch.Generator().manual_seed(1)), plain)
 
 
-def test_predicted_densities_keep_their_digits_under_autocast() -> None:
+def test_densities_and_the_logits_made_of_them_keep_their_digits_under_autocast() -> None:
     module = gaussian()
     points = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
-    plain = module.predict_step({"point": points}, 0)
+    density, logit = module.predict_step({"point": points}, 0), module.logit(points)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(module.predict_step({"point": points}, 0), plain)
+        assert torch.equal(module.predict_step({"point": points}, 0), density)
+        assert torch.equal(module.logit(points), logit)
 
 
 @pytest.mark.parametrize("option", ["two_sample_test.samples", "parzen.samples"])

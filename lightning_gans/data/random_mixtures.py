@@ -17,7 +17,7 @@ class RandomMixture(MixtureDataModule):
     Means are uniform in [-15, 15]², the same for every run, and every component has the variance 15 / c in both
     coordinates, with c = 3, 3, 8, 20, 10 for 1 to 5 modes and 3 k² for more (tolstikhin/adagan 746bd8e,
     datahandler.py); the paper looks at k = 1, 2, 3, 5, 7, 10. The means are those of that code for the same seed, which
-    is 821 where it has the paper's settings (adagan_gmm.py at 9e379b8; 82 in an older version). The paper names none.
+    is 821 where it has the paper's settings (adagan_gmm.py at 9e379b8; 82 in another version). The paper names none.
 
     Args:
         modes: Number of components, k.

@@ -36,7 +36,7 @@ def mass_coverage(generated: Tensor, real: Tensor, level: float = 0.95) -> MassC
 
     C asks for mass, not for sharpness. Exact samples have C near ``level`` and not 1, because a share of 1 - level of
     the data, too, is where the density is lowest; and somewhat less than that, because each point's own kernel raises
-    the density that t is read from (0.95 for one Gaussian, 0.90 for ten narrow ones). A model whose stray samples are
+    the density that t is read from (0.94 for one Gaussian, 0.90 for ten narrow ones). A model whose stray samples are
     more than 1 - level has a threshold below all modes, and C = 1.
 
     Args:
